@@ -1,0 +1,53 @@
+# make help lists what there is.
+GO          ?= go
+STATICCHECK ?= $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.0
+GOFUMPT     ?= $(GO) run mvdan.cc/gofumpt@v0.12.0
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOTESTFLAGS ?=
+
+export CGO_ENABLED ?= 0
+
+.PHONY: help run build test race lint fmt bench clean deps
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: deps build ## replicate ./demo/source to ./demo/target and show what happens; stop with Ctrl-C
+	@mkdir -p demo/source demo/target
+	@test -e demo/source/hello.txt || echo "hello" > demo/source/hello.txt
+	@echo
+	@echo "Replicating ./demo/source to ./demo/target. In another terminal, try:"
+	@echo
+	@echo "    echo again >> demo/source/hello.txt && bin/sersync wait && cat demo/target/hello.txt"
+	@echo "    cp -r internal demo/source/ && mv demo/source/internal demo/source/moved"
+	@echo "    rm -r demo/source/moved && bin/sersync wait && ls demo/target"
+	@echo "    bin/sersync status"
+	@echo
+	@bin/sersync sync ./demo/source ./demo/target
+
+build: ## bin/sersync, one static binary
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags "-s -w -X sersync/internal/cli.Version=$(VERSION)" -o bin/sersync ./cmd/sersync
+
+test: deps ## all tests, on a real rsync daemon and the real kernel
+	$(GO) test $(GOTESTFLAGS) -timeout 20m ./...
+
+race: deps ## all tests under the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+
+lint: ## go vet, staticcheck, gofumpt
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+	@out="$$($(GOFUMPT) -l .)"; if [ -n "$$out" ]; then echo "not formatted by gofumpt:"; echo "$$out"; exit 1; fi
+
+fmt: ## format everything
+	$(GOFUMPT) -w .
+
+bench: deps build ## the comparison with rsync, lsyncd and (SERSYNC254=its binary) sersync 2.5.4, as one table
+	$(GO) run ./bench $(BENCHFLAGS)
+
+clean: ## remove what was built and the demo
+	rm -rf bin demo/source demo/target
+
+deps:
+	@etc/install-deps rsync ssh sshd

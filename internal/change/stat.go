@@ -1,0 +1,44 @@
+package change
+
+import "golang.org/x/sys/unix"
+
+// Stat is what lstat said of a path, as far as replication cares. The zero Stat is
+// that of an absent path.
+type Stat struct {
+	// Mode holds the type and the permission bits as the kernel has them (S_IFMT and 07777).
+	Mode uint32
+	UID  uint32
+	GID  uint32
+	// Links is the number of hard links.
+	Links uint32
+	// Dev and Ino tell one file from another.
+	Dev uint64
+	Ino uint64
+	// Rdev is the device that a device node stands for.
+	Rdev uint64
+	Size int64
+	// Mtime and Ctime are nanoseconds since 1970.
+	Mtime int64
+	Ctime int64
+}
+
+// StatOf turns the kernel's answer into a Stat.
+func StatOf(st *unix.Stat_t) Stat {
+	return Stat{
+		Mode: st.Mode, UID: st.Uid, GID: st.Gid, Links: uint32(st.Nlink),
+		Dev: st.Dev, Ino: st.Ino, Rdev: st.Rdev, Size: st.Size,
+		Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
+	}
+}
+
+// Exists reports whether there is anything.
+func (s Stat) Exists() bool { return s.Mode != 0 }
+
+// IsDir reports whether the path is a directory.
+func (s Stat) IsDir() bool { return s.Mode&unix.S_IFMT == unix.S_IFDIR }
+
+// IsRegular reports whether the path is a regular file.
+func (s Stat) IsRegular() bool { return s.Mode&unix.S_IFMT == unix.S_IFREG }
+
+// SameFile reports whether both are the same inode.
+func (s Stat) SameFile(t Stat) bool { return s.Dev == t.Dev && s.Ino == t.Ino }

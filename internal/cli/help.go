@@ -1,0 +1,43 @@
+package cli
+
+// help is what -h, --help and help print.
+const help = `sersync replicates directory trees from one server to many, in real time.
+
+Usage:
+  sersync COMMAND ...                    the commands below
+  sersync [-r] [-d] [-o FILE] [-n N]     the flags of sersync 2.5.4
+
+Commands:
+  run CONFIG [-d] [-r] [-n N]            replicate what a configuration says (confxml.xml or YAML)
+  sync SRC TARGET... [--once]            replicate one directory, without a configuration
+  check CONFIG [--offline]               say what is wrong with a configuration, and what it does
+  status [--json] [CONFIG]               say what a running sersync does, and what is not there yet
+  wait [--target T] [--timeout D] [CONFIG]
+                                         return when all that was written before is on the targets
+  deletes list|approve [--source S] [CONFIG]
+                                         removals that are held because the source looks broken
+  version                                print the version
+  completion SHELL                       print completions for bash, zsh or fish
+  help COMMAND                           explain one command
+
+Flags of 2.5.4, in any order and bundle (-rdo FILE):
+  -r         compare everything with every target once at the start
+  -d         run as a daemon; returns when it is up, and with its error when it is not
+  -o FILE    the configuration; confxml.xml in this directory without it
+  -n N       at most N transport runs at one time (no bound without it); 10 for a value that is 0 or no number
+  -m NAME    only a plugin (command, socket, refreshCDN, http); not active in this version
+  -h         this text
+
+Signals:
+  TERM, INT  finish what is in flight, for at most 10 seconds, and end; a second one, later than a second, ends at once
+  HUP        open the log file again and read the configuration again; on any error the old one stays
+
+Exit codes:
+  0  all is well
+  1  an error, a configuration that cannot be used, a flag of 2.5.4 that does not exist
+  2  a command that does not exist or was called wrongly
+  3  no sersync is running (status, wait, deletes)
+  4  the time of wait is over
+  5  another process already does this
+  255  the configuration is missing or malformed
+`

@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"sersync/internal/config"
+	"sersync/internal/daemon"
+	"sersync/internal/replicate"
+)
+
+// load reads a configuration.
+type load func() (*config.Config, []config.Problem, error)
+
+// fromFile reads a file; initial and runs, when set, win over what it says.
+func fromFile(file string, initial bool, runs int) load {
+	return func() (*config.Config, []config.Problem, error) {
+		cfg, problems, err := config.Load(file)
+		if err != nil {
+			return nil, nil, err
+		}
+		if runs > 0 {
+			cfg.Runs = runs
+		}
+		for i := range cfg.Sources {
+			cfg.Sources[i].Initial = cfg.Sources[i].Initial || initial
+		}
+		return cfg, problems, nil
+	}
+}
+
+func (a *app) run() *cobra.Command {
+	var detach, initial bool
+	var runs int
+	c := &cobra.Command{
+		Use:   "run CONFIG",
+		Short: "replicate what a configuration says",
+		Args:  between(1, 1, "the configuration file"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if runs < 0 {
+				return usage("-n cannot be negative")
+			}
+			return a.serve(c.Context(), service{load: fromFile(args[0], initial, runs), detach: detach, reloads: true})
+		},
+	}
+	c.Flags().BoolVarP(&detach, "daemon", "d", false, "run as a daemon; returns when it is up")
+	c.Flags().BoolVarP(&initial, "initial", "r", false, "compare everything with every target once at the start")
+	c.Flags().IntVarP(&runs, "runs", "n", 0, "at most so many transport runs at one time (0: as the configuration says)")
+	return c
+}
+
+// service is a daemon as a command wants it.
+type service struct {
+	load   load
+	detach bool
+	// reloads: there is a file that can be read again, at a SIGHUP.
+	reloads bool
+	// newLog and onBatch show a person what happens; nil writes an ordinary log.
+	newLog  func(io.Writer, config.Log) *slog.Logger
+	onBatch func(replicate.BatchDone)
+	// up, when not nil, is called when the daemon is up.
+	up func()
+}
+
+// serve runs a daemon until ctx ends, in this process or, to be detached, in another one.
+func (a *app) serve(ctx context.Context, s service) error {
+	parent := daemon.FindParent()
+	if s.detach && !parent.Waits() {
+		return a.detach(ctx)
+	}
+	if s.newLog == nil {
+		s.newLog = newLog
+	}
+	var hup chan os.Signal
+	if s.reloads {
+		hup = make(chan os.Signal, 1)
+		signal.Notify(hup, syscall.SIGHUP)
+		defer signal.Stop(hup)
+	}
+	if os.Getenv("GOGC") == "" {
+		// Measured with 250,000 paths: 72 MB resident instead of 87, and 97 instead of 123 after they
+		// were all sent, for some 7 % more of our own CPU time.
+		debug.SetGCPercent(50)
+	}
+	err := daemon.New(daemon.Options{
+		Load: s.load, Version: Version, Detached: parent.Waits(),
+		NewLog: s.newLog, OnBatch: s.onBatch, Hup: hup,
+		Up: func(logFile string) {
+			parent.Tell(daemon.Word{LogFile: logFile})
+			if s.up != nil {
+				s.up()
+			}
+		},
+	}).Run(ctx)
+	if err == nil || !s.detach {
+		return err
+	}
+	// Detached, the log has the error; the parent too, when it happened before it was up.
+	parent.Tell(daemon.Word{Error: err.Error(), Hint: hintOf(err), Code: codeOf(err)})
+	return &exit{code: codeOf(err)}
+}
+
+// detach starts the daemon in a process of its own and says what became of it.
+func (a *app) detach(ctx context.Context) error {
+	word, err := daemon.Detach(ctx)
+	switch {
+	case errors.Is(err, daemon.ErrEnded) && ctx.Err() != nil:
+		return fail(exitError, "interrupted before the daemon was up", "")
+	case err != nil:
+		return err
+	case word.Error != "":
+		return fail(word.Code, word.Error, word.Hint)
+	}
+	fmt.Fprintf(a.out, "sersync runs as process %d; its log is %s\n", word.PID, word.LogFile)
+	return nil
+}
+
+// newLog is the log as the configuration wants it.
+func newLog(w io.Writer, c config.Log) *slog.Logger {
+	options := &slog.HandlerOptions{Level: levelOf(c)}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func levelOf(c config.Log) slog.Level {
+	var level slog.Level
+	// The configuration was validated: another word cannot stand here.
+	_ = level.UnmarshalText([]byte(c.Level))
+	return level
+}

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/config"
+	"sersync/internal/httpd"
+	"sersync/internal/replicate"
+	"sersync/internal/transport"
+)
+
+// hostile is a name that would clear the screen and add a line of its own.
+const hostile = "\x1b[2Jx\nsource ok"
+
+// trouble is a status with everything in it that can go wrong.
+func trouble(now time.Time) httpd.Status {
+	next := now.Add(3 * time.Second)
+	oldest := now.Add(-90 * time.Second)
+	return httpd.Status{
+		Version: "3", PID: 7, Config: "/etc/" + hostile, Started: now.Add(-3 * time.Hour), ReloadError: "no such thing",
+		Sources: []replicate.Status{{
+			Name: hostile, Path: "/" + hostile, State: "watching", Watcher: "inotify", Watches: 2, Overflows: 1, Open: 1,
+			Gaps:  []replicate.Gap{{Path: change.Path(hostile).String(), Since: now, Reason: "no space"}},
+			Brake: &replicate.Brake{Kind: "root-empty", Reason: "found empty", Since: now, Held: 3},
+			Targets: []replicate.TargetStatus{{
+				Name: "rsync://h/" + hostile, State: "away", Since: now, Oldest: &oldest, Lag: 90, Waiting: 12, WaitingBytes: 2048,
+				Retrying: 1, Held: 3, Dead: 120, NextTry: &next,
+				LastError:   &replicate.LastError{Text: "refused", Hint: "start it", Since: now, Last: now, Count: 9},
+				DeadLetters: []replicate.DeadLetter{{Path: change.Path(hostile).String(), Since: now, Tries: 12, Error: "denied"}},
+				Limits:      []string{"owners"},
+			}},
+		}},
+	}
+}
+
+func TestStatusForAPersonHasEverythingAndNoTricks(t *testing.T) {
+	now := time.Now()
+	var out bytes.Buffer
+	p := newPrinter(&out)
+	p.now = now
+	p.instance(instance{status: trouble(now)})
+	text := out.String()
+	for _, want := range []string{
+		"process 7", "up for 3h", "not reloaded: no such thing", "1m30s", "12 (2 KiB)", "3 removals held", "found empty",
+		"sersync deletes approve", "not watched", "no space", "since", "refused", "hint: start it", "tried 9 times, again in 3s",
+		"dead letters, tried every hour: 120", "denied", "… and 119 more", "cannot store: owners", "1 file written and not closed",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "\x1b") || strings.Contains(text, "\nsource ok") {
+		t.Errorf("a name plays tricks in %q", text)
+	}
+}
+
+func TestColoursAreForATerminalOnly(t *testing.T) {
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, w := range []io.Writer{file, &bytes.Buffer{}} {
+		if terminal(w) {
+			t.Errorf("%T is taken for a terminal", w)
+		}
+	}
+	var out bytes.Buffer
+	p := &printer{out: &out, colours: true, now: time.Now()}
+	p.instance(instance{status: trouble(p.now)})
+	if !strings.Contains(out.String(), red+"away") {
+		t.Errorf("no colours in %q", out.String())
+	}
+}
+
+func TestConsoleShowsOneLineABatch(t *testing.T) {
+	var out bytes.Buffer
+	c := newConsole(&out)
+	c.names["/abs/target"] = "./target"
+	c.batch(replicate.BatchDone{
+		Target: "/abs/target", Paths: []change.Path{"a.txt", hostile, "c", "d", "e", "f", "g"},
+		Bytes: 12 << 10, Took: 4 * time.Millisecond,
+	})
+	c.batch(replicate.BatchDone{Op: transport.Remove, Target: "/abs/target", Paths: []change.Path{"a.txt"}, Took: time.Second})
+	c.batch(replicate.BatchDone{Target: "/abs/target", Err: errors.New("away")})
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	want := []string{
+		`  sent 7 paths (12 KiB) to ./target in 4ms: a.txt, "\x1b[2Jx\nsource ok", c, d, e, …`,
+		`  removed 1 path from ./target in 1s: a.txt`,
+	}
+	if len(lines) != len(want) {
+		t.Fatalf("lines %q", lines)
+	}
+	for n, line := range lines {
+		if _, err := time.Parse(stamp, line[:len(stamp)]); err != nil || line[len(stamp):] != want[n] {
+			t.Errorf("line %q, %v, want the time and %q", line, err, want[n])
+		}
+	}
+}
+
+func TestConsoleShowsTheLog(t *testing.T) {
+	var out bytes.Buffer
+	c := newConsole(&out)
+	c.names["/abs/target"] = "./target"
+	log := c.log(nil, config.Log{Level: "info"}).With("source", "/s", "target", "/abs/target")
+	log.Debug("too small")
+	log.Log(t.Context(), slog.LevelWarn, "target does not take changes", "error", "no\nroute", "hint", "")
+	if got, want := out.String()[len(stamp):], "  target does not take changes  target=./target  error=\"no\\nroute\"\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestSizesAndAges(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 5 << 20: "5 MiB", 3 << 40: "3.0 TiB"} {
+		if got := size(n); got != want {
+			t.Errorf("size %d: %q, want %q", n, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{
+		4 * time.Millisecond: "4ms", 90 * time.Second: "1m30s", 3*time.Hour + 2*time.Minute: "3h2m", 50 * time.Hour: "2d2h",
+	} {
+		if got := age(d); got != want {
+			t.Errorf("age %d: %q, want %q", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sersync/internal/config"
+	"sersync/internal/filter"
+	"sersync/internal/httpd"
+)
+
+// syncFlags are the flags of sync.
+type syncFlags struct {
+	once         bool
+	passwordFile string
+	exclude      []string
+	port         int
+}
+
+func (a *app) sync() *cobra.Command {
+	var f syncFlags
+	c := &cobra.Command{
+		Use:   "sync SRC TARGET...",
+		Short: "replicate one directory, without a configuration",
+		Long: `sync compares the directory SRC with every TARGET, sends what differs, and goes on replicating
+what changes until it is stopped. A TARGET is
+
+    a directory of this machine
+    rsync://USER@HOST[:PORT]/MODULE[/PATH]    an rsync daemon
+    USER@HOST:/PATH                           a directory over ssh
+
+With --once it ends when the targets are equal: with 0, or with 1 when that cannot be reached.`,
+		Args: between(2, -1, "a source and at least one target"),
+		RunE: func(c *cobra.Command, args []string) error { return a.startSync(c.Context(), args, f) },
+	}
+	c.Flags().BoolVar(&f.once, "once", false, "end when the targets are equal to the source")
+	c.Flags().StringVar(&f.passwordFile, "password-file", "", "the password for rsync daemons, alone in a file that only its owner can read")
+	c.Flags().StringArrayVar(&f.exclude, "exclude", nil, `do not replicate what matches, as a line of .gitignore: "*.swp", "/cache/", "!keep.log"`)
+	c.Flags().IntVar(&f.port, "port", 0, "the port of targets that do not name one")
+	return c
+}
+
+func (a *app) startSync(ctx context.Context, args []string, f syncFlags) error {
+	// There is no file to read again: when its terminal is closed, it ends.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+	defer stop()
+	show := newConsole(a.out)
+	var socket string
+	s := service{newLog: show.log, onBatch: show.batch}
+	s.load = func() (*config.Config, []config.Problem, error) {
+		cfg, problems, err := config.FromArgs(args[0], args[1:], f.edit)
+		if err != nil {
+			return nil, nil, err
+		}
+		for n, t := range cfg.Sources[0].Targets {
+			show.names[t.URL()] = args[1+n]
+		}
+		socket = cfg.Socket
+		show.block(cfg)
+		return cfg, problems, nil
+	}
+	if !f.once {
+		return a.serve(ctx, s)
+	}
+	return a.syncOnce(ctx, s, func() *httpd.Client { return httpd.NewClient(socket) })
+}
+
+// edit puts what the flags say into the source.
+func (f syncFlags) edit(s *config.Source) {
+	for _, pattern := range f.exclude {
+		s.Rules = append(s.Rules, filter.Glob("--exclude", pattern))
+	}
+	password := f.passwordFile
+	if password != "" {
+		// The configuration is no place to be relative to, so that it has absolute names only.
+		if abs, err := filepath.Abs(password); err == nil {
+			password = abs
+		}
+	}
+	for i := range s.Targets {
+		t := &s.Targets[i]
+		if t.Kind == config.Daemon {
+			t.PasswordFile = password
+		}
+		if t.Kind != config.Local && t.Port == 0 {
+			t.Port = f.port
+		}
+	}
+}
+
+// syncOnce replicates until the targets are equal.
+func (a *app) syncOnce(ctx context.Context, s service, client func() *httpd.Client) error {
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	up := make(chan struct{})
+	s.up = func() { close(up) }
+	ended := make(chan error, 1)
+	go func() { ended <- a.serve(running, s) }()
+	select {
+	case err := <-ended:
+		if err == nil {
+			err = fail(exitError, "interrupted before the targets were equal", "")
+		}
+		return err
+	case <-up:
+	}
+	err := equal(running, client())
+	stop()
+	if ended := <-ended; ended != nil {
+		return ended
+	}
+	if ctx.Err() != nil {
+		return fail(exitError, "interrupted before the targets were equal", "")
+	}
+	return err
+}
+
+// lookEvery is how often a sync --once looks for a reason to give up.
+const lookEvery = 200 * time.Millisecond
+
+// equal returns nil once the targets are equal, and an error when that cannot be reached.
+func equal(ctx context.Context, client *httpd.Client) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	acked := make(chan error, 1)
+	go func() {
+		// The first wait ends when what the comparison found is owed, the second when it is there.
+		for range 2 {
+			if _, err := client.Wait(ctx, httpd.WaitRequest{}); err != nil {
+				acked <- err
+				return
+			}
+		}
+		acked <- nil
+	}()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case err := <-acked:
+			if err != nil {
+				return err
+			}
+			return hopeless(ctx, client)
+		case <-look.C:
+			if err := hopeless(ctx, client); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// triesMax is how often a target may be tried in vain before a sync --once gives it up.
+const triesMax = 3
+
+// hopeless says why the targets cannot become equal, and nil while they can.
+func hopeless(ctx context.Context, client *httpd.Client) error {
+	status, err := client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range status.Sources {
+		if s.Brake != nil {
+			return fail(exitError, "removals are held: "+s.Brake.Reason, "")
+		}
+		for _, t := range s.Targets {
+			if t.Dead > 0 {
+				d := t.DeadLetters[0]
+				return fail(exitError, fmt.Sprintf("cannot send %s to %s: %s", d.Path, quote(t.Name), d.Error), "")
+			}
+			if e := t.LastError; e != nil && t.State != "idle" && t.State != "sending" && (lasting(t.State) || e.Count >= triesMax) {
+				return fail(exitError, fmt.Sprintf("%s is %s: %s", quote(t.Name), t.State, e.Text), e.Hint)
+			}
+		}
+	}
+	return nil
+}
+
+// lasting reports whether a target stays in the state until a person acts.
+func lasting(state string) bool {
+	switch state {
+	case "refused", "read-only", "misconfigured", "removals-refused":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,50 @@
+package config
+
+import (
+	"slices"
+)
+
+// settings are a target while it is read: its own, or those that several share.
+type settings struct {
+	Target
+	// port and sshPort are what the target's Port becomes, by its kind, when its URL has none.
+	port, sshPort int
+	// rsh says that the options of rsync hold -e.
+	rsh bool
+}
+
+// clone is a copy to change.
+func (s settings) clone() settings {
+	s.Params = slices.Clone(s.Params)
+	s.SSHOptions = slices.Clone(s.SSHOptions)
+	return s
+}
+
+// target is the target that the settings make, complete and checked. written is what a person wrote for it.
+func (s settings) target(r *report, line int, written string) Target {
+	t := s.Target
+	t.Place = r.at(line)
+	if err := checkTarget(&t); err != nil {
+		r.fail(line, "target cannot be used:", written, err.Error())
+	}
+	if t.Port == 0 {
+		switch t.Kind {
+		case Daemon:
+			t.Port = s.port
+		case SSH:
+			t.Port = s.sshPort
+		}
+	}
+	if t.Kind == Daemon && s.rsh {
+		r.fail(line, "-e among the options of rsync is for targets over ssh, this one is a daemon:", written,
+			`switch ssh on (XML: <ssh start="true"/>, YAML: url: user@host:/path), or remove -e`)
+	}
+	if t.Kind != SSH {
+		t.SSHKey, t.SSHOptions = "", nil
+	}
+	if t.Kind != Daemon && t.PasswordFile != "" {
+		r.warn(line, "a password file is for rsync daemons only:", t.PasswordFile, "it is not used here; ssh logs in with a key")
+		t.PasswordFile = ""
+	}
+	return t
+}

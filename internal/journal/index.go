@@ -1,0 +1,209 @@
+package journal
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"sersync/internal/change"
+)
+
+// index is what was last seen at the source, a tree of rows. It lives under the lock of its journal.
+type index struct {
+	root *row
+	size int
+	// links are the names of the regular files that have several.
+	links map[inode]map[change.Path]struct{}
+	// single are the names of those that had one when they were looked at. A new link tells
+	// nothing to the directory of the old name (inotify names the new one only), whose row
+	// then still counts one. It is made when a file first has more names than links knows: a
+	// tree without hard links needs no memory for it.
+	single map[inode]change.Path
+}
+
+type inode struct{ dev, ino uint64 }
+
+type row struct {
+	stat  change.Stat
+	names map[string]*row // of a directory
+}
+
+func newIndex() index {
+	return index{root: &row{}, links: map[inode]map[change.Path]struct{}{}}
+}
+
+func (x *index) find(p change.Path) *row {
+	r := x.root
+	for p != change.Root && r != nil {
+		name, rest, _ := strings.Cut(string(p), "/")
+		r, p = r.names[name], change.Path(rest)
+	}
+	return r
+}
+
+// set puts a row in place; the zero Stat removes it and all below.
+func (x *index) set(p change.Path, st change.Stat) {
+	r := x.find(p)
+	if r == nil {
+		if r = x.add(p, st); r == nil {
+			return
+		}
+	}
+	x.unlink(p, r.stat)
+	if !st.IsDir() {
+		x.forget(p, r)
+	}
+	r.stat = st
+	if !st.Exists() && p != change.Root {
+		delete(x.find(p.Parent()).names, p.Name())
+		x.size--
+		return
+	}
+	x.link(p, st)
+}
+
+// add makes the row of a path that has none. A row below what is no directory comes from a look
+// that a later one overtook: there is nothing to know.
+func (x *index) add(p change.Path, st change.Stat) *row {
+	parent := x.find(p.Parent())
+	if !st.Exists() || parent == nil || !parent.stat.IsDir() && parent != x.root {
+		return nil
+	}
+	if parent.names == nil {
+		parent.names = map[string]*row{}
+	}
+	r := &row{}
+	// The key must not keep the memory of the whole path.
+	parent.names[strings.Clone(p.Name())] = r
+	x.size++
+	return r
+}
+
+// forget drops all rows below r, which stands at p.
+func (x *index) forget(p change.Path, r *row) {
+	for name, child := range r.names {
+		at := p.Join(name)
+		x.unlink(at, child.stat)
+		x.forget(at, child)
+		x.size--
+	}
+	r.names = nil
+}
+
+func (x *index) link(p change.Path, st change.Stat) {
+	at := inode{st.Dev, st.Ino}
+	if !st.IsRegular() {
+		return
+	}
+	if st.Links < 2 {
+		if x.single != nil {
+			x.single[at] = p
+		}
+		return
+	}
+	if x.links[at] == nil {
+		x.links[at] = map[change.Path]struct{}{}
+	}
+	x.links[at][p] = struct{}{}
+}
+
+func (x *index) unlink(p change.Path, st change.Stat) {
+	at := inode{st.Dev, st.Ino}
+	if x.single[at] == p {
+		delete(x.single, at)
+	}
+	names, ok := x.links[at]
+	if !ok {
+		return
+	}
+	delete(names, p)
+	if len(names) == 0 {
+		delete(x.links, at)
+	}
+}
+
+// names are the names but p of a file with several.
+func (x *index) names(p change.Path, st change.Stat) []change.Path {
+	at := inode{st.Dev, st.Ino}
+	var names []change.Path
+	for name := range x.links[at] {
+		if name != p {
+			names = append(names, name)
+		}
+	}
+	if uint32(len(names))+1 >= st.Links {
+		return names
+	}
+	if x.single == nil {
+		x.single = map[inode]change.Path{}
+		x.linkBelow(change.Root, x.root)
+	}
+	if name, ok := x.single[at]; ok && name != p {
+		names = append(names, name)
+	}
+	return names
+}
+
+// linkBelow links all files below r, which stands at p.
+func (x *index) linkBelow(p change.Path, r *row) {
+	for name, child := range r.names {
+		at := p.Join(name)
+		x.link(at, child.stat)
+		x.linkBelow(at, child)
+	}
+}
+
+// Stat is what was last seen at p; the zero Stat when nothing is known there.
+func (j *Journal) Stat(p change.Path) change.Stat {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if r := j.index.find(p); r != nil {
+		return r.stat
+	}
+	return change.Stat{}
+}
+
+// Names are the entries of the directory p that the index knows, in no order.
+func (j *Journal) Names(p change.Path) []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if r := j.index.find(p); r != nil && len(r.names) > 0 {
+		return slices.Collect(maps.Keys(r.names))
+	}
+	return nil
+}
+
+// Below are all paths below p that the index knows, children before their parents.
+func (j *Journal) Below(p change.Path) []change.Path {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var below []change.Path
+	var add func(change.Path, *row)
+	add = func(at change.Path, r *row) {
+		for name, child := range r.names {
+			add(at.Join(name), child)
+			below = append(below, at.Join(name))
+		}
+	}
+	if r := j.index.find(p); r != nil {
+		add(p, r)
+	}
+	return below
+}
+
+// Links are the other names that the index knows of the file at p, which looks like st.
+func (j *Journal) Links(p change.Path, st change.Stat) []change.Path {
+	if !st.IsRegular() || st.Links < 2 {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.index.names(p, st)
+}
+
+// Indexed is how many paths the index knows, the root not counted.
+func (j *Journal) Indexed() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.index.size
+}

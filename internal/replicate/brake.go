@@ -1,0 +1,158 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/scan"
+)
+
+// Kinds of brakes.
+const (
+	rootGone     = "root-gone"
+	rootReplaced = "root-replaced"
+	rootEmpty    = "root-empty"
+	mountChanged = "mount-changed"
+)
+
+// brake holds removals on all targets of a source, never transfers. It is released by a person, or by the
+// root being as it was.
+type brake struct {
+	mu sync.Mutex
+	// home is the root that was there at the start, or that a person approved.
+	home change.Stat
+	// root is on while the root is not what it was, empty from when it was found empty, mount from when a
+	// file system below it came or went. A root that is back says nothing of the other two.
+	root, empty, mount *Brake
+}
+
+func (b *brake) engage(log *slog.Logger, kind, reason string) {
+	b.mu.Lock()
+	on := &b.root
+	switch kind {
+	case rootEmpty:
+		on = &b.empty
+	case mountChanged:
+		on = &b.mount
+	}
+	engaged := *on != nil && (*on).Kind == kind
+	if !engaged {
+		*on = &Brake{Kind: kind, Reason: reason, Since: time.Now()}
+	}
+	b.mu.Unlock()
+	if !engaged {
+		log.Error("removals are held", "brake", kind, "reason", reason,
+			"hint", "bring the source back as it was, or run 'sersync deletes approve' when it is meant to be so")
+	}
+}
+
+// release takes back what was engaged of the given kinds. It reports whether nothing holds removals any more
+// that something held before.
+func (b *brake) release(log *slog.Logger, why string, kinds ...string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	released := false
+	for _, on := range []**Brake{&b.root, &b.empty, &b.mount} {
+		if *on != nil && slices.Contains(kinds, (*on).Kind) {
+			log.Info("removals are released", "brake", (*on).Kind, "reason", why)
+			*on, released = nil, true
+		}
+	}
+	return released && b.root == nil && b.empty == nil && b.mount == nil
+}
+
+// engaged is why removals are held; nil when they are not.
+func (b *brake) engaged() *Brake {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, on := range []*Brake{b.root, b.empty, b.mount} {
+		if on != nil {
+			why := *on
+			return &why
+		}
+	}
+	return nil
+}
+
+// lost reports whether removals are held because the root was found empty, or what was mounted below it went.
+func (b *brake) lost() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.empty != nil || b.mount != nil
+}
+
+// isHome reports whether st is the root that was there at the start or was approved.
+func (b *brake) isHome(st change.Stat) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return st.SameFile(b.home)
+}
+
+func (b *brake) moveHome(st change.Stat) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.home = st
+}
+
+// mayRemove is asked right before removals are handed to a transport: is the root still what was looked at?
+func (s *session) mayRemove() bool {
+	return s.interlock() == nil && s.src.brake.engaged() == nil
+}
+
+// interlock engages the brake when the root is not what it was. It reports what the check said.
+func (s *session) interlock() error {
+	err := s.root.Check()
+	switch {
+	case errors.Is(err, scan.ErrRootGone):
+		s.src.brake.engage(s.src.log, rootGone, err.Error())
+	case errors.Is(err, scan.ErrRootReplaced):
+		s.src.brake.engage(s.src.log, rootReplaced, err.Error())
+	case err != nil:
+		s.src.brake.engage(s.src.log, rootGone, "the source root cannot be looked at: "+err.Error())
+	}
+	return err
+}
+
+// guard looks at the root every second. It ends the session when the root is another one, and
+// releases the brake of an emptied source when nothing is held by it any more.
+func (s *session) guard(ctx context.Context, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := s.interlock()
+		if errors.Is(err, scan.ErrRootGone) || errors.Is(err, scan.ErrRootReplaced) {
+			cancel(err)
+			return
+		}
+		if err == nil {
+			s.there = time.Now()
+			s.src.back(s)
+		}
+		if s.src.brake.lost() && s.atRest() {
+			s.src.release("nothing is held any more", rootEmpty, mountChanged)
+		}
+	}
+}
+
+// atRest reports whether nothing is owed to any target but dead letters, nor will be by a walk.
+func (s *session) atRest() bool {
+	if _, walking := s.walks.oldest(); walking {
+		return false
+	}
+	for _, r := range s.src.running() {
+		if c := r.sender.owed.Counts(); c.Waiting > 0 {
+			return false
+		}
+	}
+	return true
+}

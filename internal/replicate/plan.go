@@ -1,0 +1,202 @@
+package replicate
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/filter"
+	"sersync/internal/scan"
+	"sersync/internal/transport"
+)
+
+// item is one path of a run and the marks that are acked with it.
+type item struct {
+	path  change.Path
+	marks []change.Mark
+}
+
+// run is what becomes one batch of a transport.
+type run struct {
+	op    transport.Op
+	items []*item
+	at    map[change.Path]*item
+}
+
+func (r *run) removes() bool {
+	return r.op == transport.Remove || r.op == transport.RemoveExact
+}
+
+func newRun(op transport.Op) *run {
+	return &run{op: op, at: map[change.Path]*item{}}
+}
+
+func (r *run) add(p change.Path, marks ...change.Mark) {
+	it := r.at[p]
+	if it == nil {
+		it = &item{path: p}
+		r.at[p] = it
+		r.items = append(r.items, it)
+	}
+	it.marks = append(it.marks, marks...)
+}
+
+func (r *run) paths() []change.Path {
+	paths := make([]change.Path, len(r.items))
+	for i, it := range r.items {
+		paths[i] = it.path
+	}
+	return paths
+}
+
+func (r *run) marks() []change.Mark {
+	var marks []change.Mark
+	for _, it := range r.items {
+		marks = append(marks, it.marks...)
+	}
+	return marks
+}
+
+// plan is what looking at a batch of marks comes to.
+type plan struct {
+	// leftovers are parts of large files that nobody will go on with. They go first: the marks for which they
+	// are looked for are acked after that.
+	updates, contents, leftovers, removals *run
+}
+
+// runs are the batches in their order: what goes comes last, so that a renamed file is there under its new
+// name before the old one is gone.
+func (p *plan) runs() []*run {
+	for _, r := range []*run{p.leftovers, p.removals} {
+		if r.op == transport.RemoveExact {
+			// Children before their parents.
+			slices.SortFunc(r.items, func(a, b *item) int { return cmp.Compare(b.path, a.path) })
+		}
+	}
+	var runs []*run
+	for _, r := range []*run{p.leftovers, p.updates, p.contents, p.removals} {
+		if len(r.items) > 0 {
+			runs = append(runs, r)
+		}
+	}
+	return runs
+}
+
+// plan looks at each mark. A mark never says what to do: what is there is sent, what is not is removed.
+func (s *sender) plan(sess *session, marks []change.Mark) *plan {
+	opts := s.src.options()
+	p := &plan{
+		updates:   newRun(transport.Update),
+		contents:  newRun(transport.UpdateContent),
+		leftovers: newRun(transport.RemoveExact),
+		removals:  newRun(transport.Remove),
+	}
+	if opts.Filter.Any() {
+		p.removals.op = transport.RemoveExact
+	}
+	looks := sess.root.Looks()
+	defer looks.Close()
+	var bytes int64
+	for i, m := range marks {
+		if bytes > batchBytes {
+			s.owed.PutBack(marks[i:]...)
+			break
+		}
+		bytes += s.look(sess, looks, opts, p, m)
+	}
+	return p
+}
+
+// look decides on one mark, and returns the bytes that it may cost.
+func (s *sender) look(sess *session, looks *scan.Looks, opts Options, p *plan, m change.Mark) int64 {
+	seen, err := looks.Look(m.Path)
+	if err == nil && !seen.Stat.IsDir() && (!seen.Stat.Exists() || s.src.journal.Stat(seen.At).IsDir()) {
+		seen, err = sess.observer.Recheck(m.Path)
+	}
+	switch {
+	case err != nil:
+		s.fail(m, err)
+	case !keeps(opts.Filter, m, seen):
+		s.owed.Ack(m)
+	case s.blocked(seen):
+		s.postpone(m)
+	case seen.Stat.IsRegular() && seen.Stat.Size >= s.opts.Large:
+		s.park(seen.At, m)
+	case !seen.Stat.Exists():
+		s.leftover(p, m.Path)
+		s.remove(opts, p, seen.At, m)
+	default:
+		s.leftover(p, m.Path)
+		return s.update(sess, p, seen, m)
+	}
+	return 0
+}
+
+// park puts a large file in its lane. A mark of what was below it, when it was a directory, is one of the file.
+func (s *sender) park(at change.Path, m change.Mark) {
+	if at != m.Path {
+		s.owed.Owe(change.Mark{Path: at, Since: m.Since})
+		s.owed.Ack(m)
+		return
+	}
+	s.owed.Park(m)
+	poke(s.parked)
+}
+
+func (s *sender) remove(opts Options, p *plan, at change.Path, m change.Mark) {
+	switch {
+	case opts.NoRemovals:
+		s.owed.Ack(m)
+	case p.removals.op == transport.RemoveExact:
+		p.removals.add(m.Path, m)
+	default:
+		p.removals.add(at, m)
+	}
+}
+
+func (s *sender) update(sess *session, p *plan, seen scan.Seen, m change.Mark) int64 {
+	to := p.updates
+	if m.Bits&change.Content != 0 && seen.Stat.IsRegular() {
+		to = p.contents
+	}
+	if m.Bits&(change.Tree|change.Extras) != 0 && seen.Stat.IsDir() {
+		// The comparison acks the mark when it is over.
+		s.sweeps.add(seen.At, m)
+		to.add(seen.At)
+	} else {
+		to.add(seen.At, m)
+	}
+	if seen.Stat.IsRegular() {
+		return seen.Stat.Size
+	}
+	return 0
+}
+
+// keeps asks the filter again: it may have changed since the path was marked.
+func keeps(f *filter.Filter, m change.Mark, seen scan.Seen) bool {
+	kind := filter.Unknown
+	switch {
+	case seen.Stat.Exists() && seen.At == m.Path:
+		kind = kindOf(seen.Stat.IsDir())
+	case m.Bits&(change.WasDir|change.WasFile) == change.WasDir:
+		kind = filter.Dir
+	case m.Bits&(change.WasDir|change.WasFile) == change.WasFile:
+		kind = filter.File
+	}
+	return f.Verdict(m.Path, kind).Keep
+}
+
+// fail keeps a path that failed: to be tried again later and later, and after too many tries as a dead letter.
+func (s *sender) fail(m change.Mark, err error) {
+	tries := s.owed.Tries(m.Path) + 1
+	dead := tries >= s.opts.DeadAfter
+	wait := exponential(time.Second, 5*time.Minute, tries)
+	if dead {
+		wait = time.Hour
+		if tries == s.opts.DeadAfter {
+			s.log.Error("a path is a dead letter", "path", m.Path.String(), "tries", tries, "error", err)
+		}
+	}
+	s.owed.Fail(m, err, time.Now().Add(jitter(wait)), dead)
+}

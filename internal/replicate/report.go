@@ -1,0 +1,110 @@
+package replicate
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"sersync/internal/transport"
+)
+
+// limitsMax bounds the list of what a target cannot store.
+const limitsMax = 20
+
+// report gathers what there is to say of a target: one log line for each change of its state.
+type report struct {
+	log *slog.Logger
+	mu  *sync.Mutex
+	// s is the part of the status that is kept here.
+	s *TargetStatus
+}
+
+func newReport(log *slog.Logger) report {
+	return report{log: log, mu: new(sync.Mutex), s: &TargetStatus{State: "idle", Since: time.Now()}}
+}
+
+func (r report) status() TargetStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := *r.s
+	s.Limits = append([]string{}, s.Limits...)
+	return s
+}
+
+func (r report) sending() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.s.State == "idle" {
+		r.s.State = "sending"
+	}
+}
+
+// sent is a batch that the target took.
+func (r report) sent(report transport.Report, run *run) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.s.Runs++
+	r.s.Files += uint64(report.Files)
+	r.s.Bytes += uint64(report.Bytes)
+	if run.removes() {
+		r.s.Removed += uint64(len(run.items) - len(report.Failed))
+	}
+	if run.removes() || r.s.State != transport.RemovalsRefused.String() {
+		r.idle()
+	}
+	for _, f := range report.Failed {
+		r.failure(f.Err.Error(), "")
+	}
+	for _, l := range report.Limits {
+		r.limit(l.Err.Error())
+	}
+}
+
+// idle is the state of a target that took what it was given. That it takes updates does not say that it
+// takes removals again.
+func (r report) idle() {
+	if r.s.NextTry != nil {
+		r.log.Info("target recovered", "state", r.s.State, "errors", r.s.LastError.Count, "since", r.s.LastError.Since)
+		r.s.NextTry = nil
+		r.s.Since = time.Now()
+	}
+	r.s.State = "idle"
+}
+
+func (r report) limit(text string) {
+	for _, known := range r.s.Limits {
+		if known == text {
+			return
+		}
+	}
+	if len(r.s.Limits) < limitsMax {
+		r.s.Limits = append(r.s.Limits, text)
+		r.log.Warn("the target cannot store everything", "limit", text)
+	}
+}
+
+// failed is a batch or sweep that the target did not take. next is when it is tried again.
+func (r report) failed(te *transport.Error, next time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.s.Runs++
+	state := te.Kind.String()
+	if r.s.State != state {
+		r.log.Warn("target does not take changes", "state", state, "error", te.Err, "hint", te.Hint)
+		r.s.Since = time.Now()
+	}
+	r.s.State = state
+	r.s.NextTry = &next
+	r.failure(te.Err.Error(), te.Hint)
+}
+
+func (r report) failure(text, hint string) {
+	now := time.Now()
+	if e := r.s.LastError; e != nil && e.Text == text {
+		again := *e
+		again.Last, again.Count = now, e.Count+1
+		r.s.LastError = &again
+		return
+	}
+	r.s.LastError = &LastError{Text: text, Hint: hint, Since: now, Last: now, Count: 1}
+}

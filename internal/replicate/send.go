@@ -1,0 +1,161 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/transport"
+)
+
+// send hands one run to the transport and settles what it said, path by path.
+func (s *sender) send(ctx context.Context, sess *session, r *run) {
+	if r.removes() && !sess.mayRemove() {
+		s.owed.Hold(r.marks()...)
+		return
+	}
+	b := s.batchOf(sess, r)
+	s.report.sending()
+	report, took, err := s.apply(ctx, b)
+	s.onBatch(b, r.marks(), report, took, err)
+	if err != nil {
+		s.failed(ctx, r, err)
+		return
+	}
+	s.away.ok()
+	s.max = min(batchMax, s.max*2)
+	s.report.sent(report, r)
+	if r.removes() {
+		s.cameBack(sess, r)
+		s.touched(r)
+		s.cleared(r)
+	}
+	s.settle(r, report)
+}
+
+// batchOf is what is handed to the transport. Where nothing may be removed, an update removes no directory to make
+// way either.
+func (s *sender) batchOf(sess *session, r *run) transport.Batch {
+	return transport.Batch{
+		Op: r.op, Root: sess.root.File(), Paths: r.paths(),
+		Keep: s.src.options().NoRemovals || !sess.mayRemove(),
+	}
+}
+
+// apply runs one batch, within the bound on runs.
+func (s *sender) apply(ctx context.Context, b transport.Batch) (transport.Report, time.Duration, error) {
+	release, err := s.src.slot(ctx)
+	if err != nil {
+		return transport.Report{}, 0, err
+	}
+	defer release()
+	start := time.Now()
+	report, err := s.opts.Transport.Apply(ctx, b)
+	return report, time.Since(start), err
+}
+
+// slot takes one of the runs that may be under way at one time.
+func (s *Source) slot(ctx context.Context) (release func(), err error) {
+	runs := s.options().Runs
+	if runs == nil {
+		return func() {}, nil
+	}
+	select {
+	case runs <- struct{}{}:
+		return func() { <-runs }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// settle acks a run path by path.
+func (s *sender) settle(r *run, report transport.Report) {
+	failed := make(map[change.Path]transport.Failure, len(report.Failed))
+	for _, f := range report.Failed {
+		failed[f.Path] = f
+	}
+	var acked []change.Mark
+	for _, it := range r.items {
+		f, bad := failed[it.path]
+		if !bad {
+			acked = append(acked, it.marks...)
+			continue
+		}
+		for _, m := range it.marks {
+			s.fail(m, f.Err)
+		}
+	}
+	s.owed.Ack(acked...)
+}
+
+// cameBack owes a comparison of what was to be removed and is there again: rsync may have seen it and left what
+// the target has below it.
+func (s *sender) cameBack(sess *session, r *run) {
+	looks := sess.root.Looks()
+	defer looks.Close()
+	for _, it := range r.items {
+		if seen, err := looks.Look(it.path); err != nil || seen.Stat.Exists() {
+			s.owed.Owe(change.Mark{Path: it.path, Since: oldest(it.marks), Bits: change.Extras})
+		}
+	}
+}
+
+// touched owes the directories in which something was removed: their times changed with it.
+func (s *sender) touched(r *run) {
+	parents := map[change.Path]struct{}{}
+	for _, it := range r.items {
+		parents[it.path.Parent()] = struct{}{}
+	}
+	since := oldest(r.marks())
+	for p := range parents {
+		if _, gone := r.at[p]; !gone {
+			s.owed.Owe(change.Mark{Path: p, Since: since})
+		}
+	}
+}
+
+// targetError is what err says of the target.
+func targetError(err error) *transport.Error {
+	var te *transport.Error
+	if errors.As(err, &te) {
+		return te
+	}
+	return &transport.Error{Kind: transport.Broken, Err: err}
+}
+
+// failed settles a run that failed as a whole: a state of the target, not of its paths.
+func (s *sender) failed(ctx context.Context, r *run, err error) {
+	marks := r.marks()
+	te := targetError(err)
+	if te.Unclean {
+		s.owed.Again(time.Now().Add(te.Settle), marks...)
+	}
+	var next time.Time
+	switch {
+	case ctx.Err() != nil:
+		s.owed.PutBack(marks...)
+		return
+	case te.Kind == transport.RemovalsRefused:
+		// Updates go on.
+		next = time.Now().Add(jitter(5 * time.Minute))
+		for _, m := range marks {
+			s.owed.Fail(m, err, next, false)
+		}
+	case te.Kind == transport.Broken && len(marks) <= 1:
+		// It is this path that breaks the run.
+		for _, m := range marks {
+			s.fail(m, err)
+		}
+	case te.Kind == transport.Broken:
+		s.max = max(1, len(marks)/2)
+		s.owed.PutBack(marks...)
+	default:
+		s.owed.PutBack(marks...)
+	}
+	if te.Kind != transport.RemovalsRefused {
+		s.away.fail()
+		next = s.away.until
+	}
+	s.report.failed(te, next)
+}

@@ -1,0 +1,272 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/scan"
+	"sersync/internal/watch"
+)
+
+// backlogMax bounds the events between the watcher and the intake. What does not fit is a tree mark.
+const backlogMax = 1 << 16
+
+// A batch of flood events or more is followed by a nap: looks at many paths of the same directories are cheaper together.
+const (
+	flood    = 64
+	floodNap = 1500 * time.Microsecond
+)
+
+// session is one opened root and all that looks at it. It ends when the root goes.
+type session struct {
+	src      *Source
+	root     *scan.Root
+	watcher  watch.Watcher
+	observer *scan.Observer
+	settle   *watch.Settle
+	waits    watch.SettleOptions // of settle
+	walks    walks
+	// users are those who look at the root; it is closed when the last one is done.
+	users sync.WaitGroup
+	// healing: the root was gone; its tree is compared with the index from the start.
+	healing bool
+	// there is when the root was last found in its place; that of the guard.
+	there time.Time
+
+	mu      sync.Mutex
+	backlog []watch.Event
+	lost    bool
+	unread  map[change.Path]watch.Gap
+	events  chan struct{} // there is something in backlog
+	flush   chan chan struct{}
+	over    chan struct{} // the intake has ended
+	open    atomic.Int64  // files that wait for their close
+}
+
+func newSession(s *Source, root *scan.Root, w watch.Watcher, opts Options) *session {
+	sess := &session{
+		src: s, root: root, watcher: w, there: time.Now(),
+		walks:  newWalks(),
+		unread: map[change.Path]watch.Gap{},
+		events: make(chan struct{}, 1),
+		flush:  make(chan chan struct{}),
+		over:   make(chan struct{}),
+	}
+	sess.resettle(opts)
+	sess.observer = scan.NewObserver(root, s.journal, opts.Filter,
+		func(p change.Path) { sess.walks.add(p, time.Now()) },
+		func(p change.Path) {
+			s.brake.engage(s.log, mountChanged, fmt.Sprintf("a file system was mounted or unmounted at %s", p))
+		})
+	return sess
+}
+
+// close closes what the session opened, once nobody uses it any more.
+func (s *session) close() {
+	s.users.Wait()
+	s.watcher.Close()
+	s.root.Close()
+}
+
+// run watches until ctx ends or the root is gone; nil either way.
+func (s *session) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.watcher.Run(ctx, s.take); err != nil {
+			cancel(fmt.Errorf("watch source root %q: %w", s.root.Name(), err))
+		}
+	})
+	wg.Go(func() { s.walk(ctx) })
+	wg.Go(func() { s.guard(ctx, cancel) })
+	s.intake(ctx, cancel)
+	wg.Wait()
+	err := context.Cause(ctx)
+	if errors.Is(err, context.Canceled) || errors.Is(err, scan.ErrRootGone) || errors.Is(err, scan.ErrRootReplaced) {
+		return nil
+	}
+	return err
+}
+
+// take is the watcher's sink. It never waits.
+func (s *session) take(events []watch.Event) {
+	s.mu.Lock()
+	if len(s.backlog)+len(events) > backlogMax {
+		s.lost = true
+	} else {
+		s.backlog = append(s.backlog, events...)
+	}
+	s.mu.Unlock()
+	select {
+	case s.events <- struct{}{}:
+	default:
+	}
+}
+
+// intake turns events into marks, in one goroutine.
+func (s *session) intake(ctx context.Context, cancel context.CancelCauseFunc) {
+	defer close(s.over)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var events []watch.Event
+	for {
+		if at, ok := s.settle.Next(); ok {
+			timer.Reset(time.Until(at))
+		}
+		var flushed chan struct{}
+		due := s.events
+		if len(events) >= flood {
+			due = nil
+			timer.Reset(floodNap)
+		}
+		select {
+		case <-ctx.Done():
+			// What was read and not marked is marked now: the senders still drain.
+			s.mark(s.swap(nil), true)
+			return
+		case <-due:
+		case <-timer.C:
+		case flushed = <-s.flush:
+		}
+		events = s.swap(events)
+		if s.mark(events, flushed != nil) {
+			cancel(scan.ErrRootGone)
+		}
+		if flushed != nil {
+			close(flushed)
+		}
+	}
+}
+
+// swap takes the backlog and leaves the buffer spare in its place.
+func (s *session) swap(spare []watch.Event) []watch.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	events := s.backlog
+	s.backlog = spare[:0]
+	if s.lost {
+		s.lost = false
+		events = append(events, watch.Event{Path: change.Root, Kind: watch.Look, Dir: true, At: time.Now()})
+	}
+	return events
+}
+
+// mark takes events and what has settled to the observer. It reports whether the root is gone.
+func (s *session) mark(events []watch.Event, all bool) (gone bool) {
+	opts := s.src.options()
+	settled := s.resettle(opts)
+	switches := opts.Events
+	batch := happenings{at: map[change.Path]int{}}
+	closed := lastCloses(events, switches)
+	var came []watch.Event
+	for i, e := range events {
+		switch {
+		case e.Kind == watch.RootGone:
+			gone = true
+			continue
+		case e.Kind == watch.Look:
+			s.walks.add(e.Path, e.At)
+			continue
+		case switches.drop(e) || closed[e.Path] > i || !s.observer.Keeps(e.Path, e.Dir):
+			continue
+		}
+		if s.settle.Add(e, func() bool { return s.single(e.Path) }) {
+			batch.add(e.Path, e.Dir, e.At)
+		}
+		if e.Dir && (e.Kind == watch.Created || e.Kind == watch.MovedTo) {
+			// Also where the index knows the directory: nobody watched it on its way, and
+			// a new one may have the inode of an old one.
+			came = append(came, e)
+		}
+	}
+	settled = append(settled, s.settle.Due(time.Now())...)
+	if all {
+		settled = append(settled, s.settle.Flush()...)
+	}
+	for _, p := range settled {
+		batch.add(p.Path, false, p.Since)
+	}
+	s.open.Store(int64(s.settle.Len()))
+	if len(batch.list) > 0 {
+		s.src.marks.Add(uint64(len(batch.list)))
+		s.observer.Observe(batch.list)
+	}
+	for _, e := range came {
+		s.walks.add(e.Path, e.At)
+	}
+	return gone
+}
+
+// resettle takes the waits of the options. What waits by others is due.
+func (s *session) resettle(opts Options) (due []watch.Pending) {
+	waits := watch.SettleOptions{
+		CloseWait: opts.CloseWait, QuietWait: opts.QuietWait, OpenMax: opts.OpenMax, Immediate: opts.Events.Modify,
+	}
+	if s.settle != nil && waits == s.waits {
+		return nil
+	}
+	if s.settle != nil {
+		due = s.settle.Flush()
+	}
+	s.settle, s.waits = watch.NewSettle(waits), waits
+	return due
+}
+
+// lastCloses says where in events each path is closed last. What was created and written before that needs no
+// look of its own.
+func lastCloses(events []watch.Event, switches Events) map[change.Path]int {
+	closed := map[change.Path]int{}
+	for i, e := range events {
+		if e.Kind == watch.Closed && !switches.drop(e) {
+			closed[e.Path] = i
+		}
+	}
+	return closed
+}
+
+// single reports whether p is a regular file with one name: such a file is written before it is closed.
+func (s *session) single(p change.Path) bool {
+	seen, err := s.root.Look(p)
+	return err == nil && seen.At == p && seen.Stat.IsRegular() && seen.Stat.Links < 2
+}
+
+// happenings are a batch of paths, each once.
+type happenings struct {
+	list []scan.Happened
+	at   map[change.Path]int
+}
+
+func (h *happenings) add(p change.Path, dir bool, since time.Time) {
+	if i, ok := h.at[p]; ok {
+		h.list[i].Dir = h.list[i].Dir || dir
+		if since.Before(h.list[i].Since) {
+			h.list[i].Since = since
+		}
+		return
+	}
+	h.at[p] = len(h.list)
+	h.list = append(h.list, scan.Happened{Path: p, Dir: dir, Since: since})
+}
+
+// drop applies the switches of 2.5.4. What a tree mark finds is not an event and is not dropped.
+func (e Events) drop(ev watch.Event) bool {
+	switch ev.Kind {
+	case watch.Created:
+		return ev.Dir && e.NoCreateFolder || !ev.Dir && e.NoCreateFile
+	case watch.Closed:
+		return e.NoCloseWrite
+	case watch.MovedFrom:
+		return e.NoMoveFrom
+	case watch.MovedTo:
+		return e.NoMoveTo
+	case watch.Attrib:
+		return e.NoAttrib
+	}
+	return false
+}

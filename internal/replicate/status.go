@@ -1,0 +1,97 @@
+package replicate
+
+import "time"
+
+// Status is what there is to say of one source. Its JSON form is an interface: fields are added,
+// never changed.
+type Status struct {
+	Name string `json:"name"`
+	Path string `json:"path"`
+	// State is "starting", "scanning", "watching" or "root-gone".
+	State string `json:"state"`
+	// Watcher is "inotify", "fanotify" or "poll".
+	Watcher   string `json:"watcher"`
+	Watches   int    `json:"watches"`
+	Overflows uint64 `json:"overflows"`
+	Gaps      []Gap  `json:"gaps"`
+	// Marks counts the marks since the start; Open is how many files wait for their close.
+	Marks uint64 `json:"marks"`
+	Open  int    `json:"open"`
+	// Indexed is how many paths the index knows.
+	Indexed int            `json:"indexed"`
+	Brake   *Brake         `json:"brake,omitempty"`
+	Targets []TargetStatus `json:"targets"`
+}
+
+// Gap is a directory that is not watched.
+type Gap struct {
+	Path   string    `json:"path"`
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
+}
+
+// Brake says why removals are held.
+type Brake struct {
+	// Kind is "root-gone", "root-replaced", "root-empty" or "mount-changed".
+	Kind   string    `json:"kind"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+	// Held is how many removals wait, over all targets.
+	Held int `json:"held"`
+}
+
+// TargetStatus is what there is to say of one target.
+type TargetStatus struct {
+	Name string `json:"name"`
+	// State is "idle", "sending", or the kind of the error that keeps the target from working: "away", "busy", "full",
+	// "read-only", "refused", "removals-refused", "misconfigured", "broken", "source-gone".
+	State string    `json:"state"`
+	Since time.Time `json:"since"`
+	// Oldest is when the oldest change was noticed that is not there yet; Lag is its age in seconds, 0 when all is there.
+	Oldest *time.Time `json:"oldest,omitempty"`
+	Lag    float64    `json:"lag_seconds"`
+	// Waiting is how many paths are owed, all states but dead; WaitingBytes the size of the regular files among them.
+	Waiting      int   `json:"waiting"`
+	WaitingBytes int64 `json:"waiting_bytes"`
+	Retrying     int   `json:"retrying"`
+	Held         int   `json:"held"`
+	Dead         int   `json:"dead"`
+	// Files, Bytes and Runs are what was sent since the start.
+	Files uint64 `json:"files"`
+	Bytes uint64 `json:"bytes"`
+	Runs  uint64 `json:"runs"`
+	// Removed counts the removals since the start.
+	Removed uint64 `json:"removed"`
+	// Sweep is there while the target is being compared.
+	Sweep *SweepStatus `json:"sweep,omitempty"`
+	// NextTry is when a target that is away is tried again.
+	NextTry   *time.Time `json:"next_try,omitempty"`
+	LastError *LastError `json:"last_error,omitempty"`
+	// DeadLetters are the oldest of the paths that failed too often, at the most a hundred.
+	DeadLetters []DeadLetter `json:"dead_letters"`
+	// Limits are what this target could not store so far, each kind once.
+	Limits []string `json:"limits"`
+}
+
+// SweepStatus is a comparison that is under way.
+type SweepStatus struct {
+	Since time.Time `json:"since"`
+	Found int       `json:"found"`
+}
+
+// LastError is the newest failure and since when it repeats.
+type LastError struct {
+	Text  string    `json:"text"`
+	Hint  string    `json:"hint,omitempty"`
+	Since time.Time `json:"since"`
+	Last  time.Time `json:"last"`
+	Count int       `json:"count"`
+}
+
+// DeadLetter is a path that failed too often. It is still tried every hour and at each new mark.
+type DeadLetter struct {
+	Path  string    `json:"path"`
+	Since time.Time `json:"since"`
+	Tries int       `json:"tries"`
+	Error string    `json:"error"`
+}

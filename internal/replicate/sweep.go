@@ -1,0 +1,163 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/transport"
+)
+
+// sweeps are the directories that one target is to be compared in, with the marks that ask for it.
+type sweeps struct {
+	mu      *sync.Mutex
+	waiting map[change.Path][]change.Mark
+	doing   *SweepStatus
+	news    chan struct{}
+}
+
+func newSweeps() sweeps {
+	return sweeps{
+		mu: new(sync.Mutex), waiting: map[change.Path][]change.Mark{},
+		news: make(chan struct{}, 1),
+	}
+}
+
+func (w *sweeps) add(p change.Path, m change.Mark) {
+	w.mu.Lock()
+	w.waiting[p] = append(w.waiting[p], m)
+	w.mu.Unlock()
+	poke(w.news)
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// take takes all that waits. A directory below another one is part of it.
+func (w *sweeps) take() (under []change.Path, marks []change.Mark) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for p, ms := range w.waiting {
+		marks = append(marks, ms...)
+		if !w.covered(p) {
+			under = append(under, p)
+		}
+	}
+	clear(w.waiting)
+	if len(under) > 0 {
+		w.doing = &SweepStatus{Since: time.Now()}
+	}
+	return under, marks
+}
+
+func (w *sweeps) covered(p change.Path) bool {
+	for p != change.Root {
+		p = p.Parent()
+		if _, ok := w.waiting[p]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *sweeps) found() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.doing.Found++
+}
+
+func (w *sweeps) status() *SweepStatus {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.doing == nil {
+		return nil
+	}
+	doing := *w.doing
+	return &doing
+}
+
+// runSweeps compares the target as it is asked for. A sweep sends nothing: what it finds is owed, with low priority.
+func (s *sender) runSweeps(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-s.src.primed:
+	}
+	for ctx.Err() == nil {
+		under, marks := s.sweeps.take()
+		if len(under) == 0 {
+			select {
+			case <-ctx.Done():
+			case <-s.sweeps.news:
+			}
+			continue
+		}
+		err := s.sweep(ctx, under, oldest(marks))
+		s.sweeps.mu.Lock()
+		s.sweeps.doing = nil
+		s.sweeps.mu.Unlock()
+		s.swept(ctx, marks, err)
+		poke(s.settled)
+	}
+}
+
+// oldest is since when the marks are owed: what a comparison finds is owed since then, too. It is now when there are none.
+func oldest(marks []change.Mark) time.Time {
+	since := time.Now()
+	for _, m := range marks {
+		since = earlier(since, m.Since)
+	}
+	return since
+}
+
+func (s *sender) sweep(ctx context.Context, under []change.Path, since time.Time) error {
+	sess := s.src.session()
+	if sess == nil {
+		return &transport.Error{Kind: transport.SourceGone, Err: errors.New("the source root is gone")}
+	}
+	defer sess.users.Done()
+	// It takes none of the runs that may be under way at one time: it waits for batches that need one.
+	opts := s.src.options()
+	empty := sess.empty()
+	return s.opts.Transport.Sweep(ctx, transport.Sweep{
+		Root: sess.root.File(), Under: under, Extras: !opts.NoRemovals, Exclude: s.opts.SweepExclude,
+	}, func(d transport.Difference) error {
+		if !d.Path.Valid() || !opts.Filter.Verdict(d.Path, kindOf(d.Dir)).Keep {
+			return nil
+		}
+		if d.Extra && empty {
+			s.src.brake.engage(s.log, rootEmpty, "the source is empty and the target is not")
+		}
+		s.sweeps.found()
+		m := change.Mark{Path: d.Path, Since: since}
+		if d.Extra {
+			m.Bits = change.Was(d.Dir)
+		}
+		return s.owed.OweLow(ctx, m)
+	})
+}
+
+// swept settles the marks that asked for a comparison.
+func (s *sender) swept(ctx context.Context, marks []change.Mark, err error) {
+	if err == nil {
+		s.owed.Ack(marks...)
+		return
+	}
+	if ctx.Err() != nil {
+		s.owed.PutBack(marks...)
+		return
+	}
+	te := targetError(err)
+	due := time.Now()
+	for _, m := range marks {
+		due = time.Now().Add(jitter(exponential(time.Second, backoffMax, s.owed.Tries(m.Path)+1)))
+		s.owed.Fail(m, err, due, false)
+	}
+	s.report.failed(te, due)
+}

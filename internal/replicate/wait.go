@@ -1,0 +1,170 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sersync/internal/filter"
+)
+
+func kindOf(dir bool) filter.Kind {
+	if dir {
+		return filter.Dir
+	}
+	return filter.File
+}
+
+// Wait returns when every change that was made at the source before the call is acked by
+// the named targets, all when none is named. While the source root is gone nobody knows, and it waits. It ends
+// with ctx, and with an error when the source was stopped before.
+func (s *Source) Wait(ctx context.Context, targets ...string) error {
+	for _, name := range targets {
+		if !slices.ContainsFunc(s.options().Targets, func(t TargetOptions) bool { return t.Name == name }) {
+			return fmt.Errorf("wait for target %q: source %q has no such target", name, s.options().Name)
+		}
+	}
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	now := time.Now()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.stopped:
+			return errStopped
+		case <-pause.C:
+		}
+		start := time.Now()
+		if !s.lacks(now, targets) {
+			return nil
+		}
+		// Looking costs with what is owed: it may not cost more than a few percent of the time.
+		pause.Reset(max(2*time.Millisecond, 20*time.Since(start)))
+	}
+}
+
+var errStopped = errors.New("the source was stopped")
+
+// flush has everything that the kernel knows marked, also what waits for its close.
+func (s *Source) flush(ctx context.Context) error {
+	select {
+	case <-s.primed:
+	case <-s.stopped:
+		return errStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	sess := s.session()
+	if sess == nil {
+		return nil
+	}
+	defer sess.users.Done()
+	if err := sess.sync(ctx); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	select {
+	case sess.flush <- done:
+	case <-sess.over:
+		return nil // the root is gone: what it was is marked
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// sync returns when all events that the kernel has were read, or none will be read any more.
+func (s *session) sync(ctx context.Context) error {
+	reading, cancel := context.WithCancel(ctx)
+	defer cancel()
+	synced := make(chan error, 1)
+	go func() { synced <- s.watcher.Sync(reading) }()
+	select {
+	case err := <-synced:
+		return err
+	case <-s.over:
+		cancel()
+		<-synced
+		return nil
+	}
+}
+
+// lacks reports whether any of the targets lacks a change from before at.
+func (s *Source) lacks(at time.Time, targets []string) bool {
+	sess := s.session()
+	if sess == nil {
+		return true
+	}
+	since, walking := sess.walks.oldest()
+	sess.users.Done()
+	if walking && !since.After(at) {
+		return true
+	}
+	for _, r := range s.running() {
+		if len(targets) > 0 && !slices.Contains(targets, r.sender.opts.Name) {
+			continue
+		}
+		if since, ok := r.sender.owed.Oldest(); ok && !since.After(at) {
+			return true
+		}
+	}
+	return false
+}
+
+// Status is what there is to say now.
+func (s *Source) Status() Status {
+	opts := s.options()
+	st := Status{
+		Name: opts.Name, Path: opts.Path, Watcher: "inotify",
+		Marks: s.marks.Load(), Indexed: s.journal.Indexed(),
+		Brake: s.brake.engaged(), Gaps: []Gap{}, Targets: []TargetStatus{},
+	}
+	s.mu.Lock()
+	st.State = s.state
+	s.mu.Unlock()
+	if sess := s.session(); sess != nil {
+		w := sess.watcher.Status()
+		st.Watches, st.Overflows = w.Watches, w.Overflows
+		for _, g := range sess.gaps() {
+			st.Gaps = append(st.Gaps, Gap{Path: g.Path.String(), Since: g.Since, Reason: g.Err.Error()})
+		}
+		st.Open = int(sess.open.Load())
+		sess.users.Done()
+	}
+	for _, r := range s.running() {
+		t := r.sender.status()
+		if st.Brake != nil {
+			st.Brake.Held += t.Held
+		}
+		st.Targets = append(st.Targets, t)
+	}
+	return st
+}
+
+// status is what there is to say of one target.
+func (s *sender) status() TargetStatus {
+	t := s.report.status()
+	t.Name = s.opts.Name
+	c := s.owed.Counts()
+	t.Waiting, t.Retrying, t.Held, t.Dead, t.WaitingBytes = c.Waiting, c.Retrying, c.Braked, c.Dead, c.Bytes
+	if !c.Oldest.IsZero() {
+		t.Oldest, t.Lag = &c.Oldest, time.Since(c.Oldest).Seconds()
+	}
+	t.Sweep = s.sweeps.status()
+	t.DeadLetters = []DeadLetter{}
+	for _, o := range s.owed.Dead(100) {
+		t.DeadLetters = append(t.DeadLetters, DeadLetter{Path: o.Path.String(), Since: o.Since, Tries: o.Tries, Error: o.Err})
+	}
+	return t
+}

@@ -1,0 +1,73 @@
+package scan
+
+import (
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/change"
+)
+
+// looksOpen is how many directories Looks keeps open.
+const looksOpen = 256
+
+// Looks looks at many paths in a short time. It keeps the directories open between the looks, so that one costs one
+// system call and not three. A look sees what was there between the first look and now: whatever
+// changed since is an event still to come. It is for one goroutine.
+type Looks struct {
+	root *Root
+	dirs map[change.Path]int
+}
+
+// Looks begins looks at many paths. They end with Close.
+func (r *Root) Looks() *Looks {
+	return &Looks{root: r, dirs: map[change.Path]int{}}
+}
+
+// Close lets go of the directories.
+func (l *Looks) Close() {
+	for _, fd := range l.dirs {
+		unix.Close(fd)
+	}
+	clear(l.dirs)
+}
+
+// Look is that of the root. What seems absent is looked at anew from the root.
+func (l *Looks) Look(p change.Path) (Seen, error) {
+	if p == change.Root {
+		return l.root.Look(p)
+	}
+	fd, err := l.dir(p.Parent())
+	if err == nil {
+		var st unix.Stat_t
+		if err = unix.Fstatat(fd, p.Name(), &st, unix.AT_SYMLINK_NOFOLLOW); err == nil {
+			return Seen{At: p, Stat: change.StatOf(&st)}, nil
+		}
+	}
+	return l.root.Look(p)
+}
+
+// directory is what the directory p is, or an error.
+func (l *Looks) directory(p change.Path) (change.Stat, error) {
+	fd, err := l.dir(p)
+	if err != nil {
+		return change.Stat{}, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return change.Stat{}, err
+	}
+	return change.StatOf(&st), nil
+}
+
+func (l *Looks) dir(p change.Path) (int, error) {
+	if fd, ok := l.dirs[p]; ok {
+		return fd, nil
+	}
+	if len(l.dirs) >= looksOpen {
+		l.Close()
+	}
+	fd, err := l.root.open(p, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	if err == nil {
+		l.dirs[p] = fd
+	}
+	return fd, err
+}

@@ -1,0 +1,249 @@
+package scan
+
+import (
+	"sync"
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/filter"
+)
+
+// Finding is what one look found: the new row of the index and whether targets must know.
+type Finding struct {
+	Path change.Path
+	// Stat is the row; the zero Stat removes it with all that is below.
+	Stat change.Stat
+	// Unsure leaves the index as it is: it is not known what is there.
+	Unsure bool
+	// Mark tells the targets, with Since and Bits.
+	Mark  bool
+	Since time.Time
+	Bits  change.Bits
+}
+
+// Index is what was last seen at the source; the journal keeps it.
+type Index interface {
+	// Stat is the row of p, the zero Stat when there is none.
+	Stat(p change.Path) change.Stat
+	// Names are the entries of the directory p that have a row.
+	Names(p change.Path) []string
+	// Below are all paths below p that have a row, children before their parents.
+	Below(p change.Path) []change.Path
+	// Links are the other names of a file with several links.
+	Links(p change.Path, st change.Stat) []change.Path
+	// Record takes findings in: rows and marks in one step.
+	Record(findings ...Finding)
+}
+
+// Observer looks at paths, compares them with the index and records what it found. A look and
+// its row are one step: looks of events and of walks are serialised, so that the index never goes back
+// to what an older look saw.
+type Observer struct {
+	root  *Root
+	index Index
+	mu    sync.Mutex
+	// filter is nil when everything is kept.
+	filter *filter.Filter
+	// walk is told of directories to be walked: new ones and replaced ones.
+	walk func(p change.Path)
+	// remounted is told of directories that are on another file system than they were.
+	remounted func(p change.Path)
+}
+
+// NewObserver makes an observer of one root. walk is called, and must not block, for each
+// directory that came or was replaced: what is below it has to be looked at. remounted is called before anything
+// is concluded of a directory that had entries and is on another file system now: something was mounted or unmounted.
+func NewObserver(root *Root, index Index, f *filter.Filter, walk, remounted func(change.Path)) *Observer {
+	return &Observer{root: root, index: index, filter: f, walk: walk, remounted: remounted}
+}
+
+// Keeps asks the filter for a path at which something happened.
+func (o *Observer) Keeps(p change.Path, dir bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	kind := filter.File
+	if dir {
+		kind = filter.Dir
+	}
+	return p == change.Root || o.filter.Verdict(p, kind).Keep
+}
+
+// SetFilter replaces the filter.
+func (o *Observer) SetFilter(f *filter.Filter) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.filter = f
+}
+
+// Happened says that something happened at a path.
+type Happened struct {
+	Path change.Path
+	// Dir: it was a directory when it happened; it matters when it is gone by now.
+	Dir   bool
+	Since time.Time
+	Bits  change.Bits
+}
+
+// Observe looks at paths at which something happened, and marks them: an event is a mark, even
+// when nothing seems to have changed.
+func (o *Observer) Observe(happened []Happened) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	looks := o.root.Looks()
+	defer looks.Close()
+	var l look
+	parents := map[change.Path]struct{}{}
+	for _, h := range happened {
+		seen, err := looks.Look(h.Path)
+		if err != nil {
+			l.findings = append(l.findings, Finding{Path: h.Path, Unsure: true, Mark: true, Since: h.Since, Bits: h.Bits})
+			continue
+		}
+		// When an ancestor is what is absent, it is what there is to tell of.
+		o.found(&l, seen, h.Dir || seen.At != h.Path, h.Since, h.Bits, true)
+		parents[seen.At.Parent()] = struct{}{}
+	}
+	o.refresh(&l, looks, parents)
+	o.record(l)
+}
+
+// Recheck looks at p once more and records what it finds. A sender asks before it does what destroys a directory
+// on its target: the index must not know entries any more that the target is about to lose, or nobody would
+// send them when the directory comes back as it was.
+func (o *Observer) Recheck(p change.Path) (Seen, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	seen, err := o.root.Look(p)
+	if err != nil {
+		return seen, err
+	}
+	var l look
+	o.found(&l, seen, true, time.Now(), 0, false)
+	o.record(l)
+	return seen, nil
+}
+
+// refresh renews the rows of directories in which something happened: their times changed with
+// it. No mark is needed for that, a directory goes with what was sent into it.
+func (o *Observer) refresh(l *look, looks *Looks, dirs map[change.Path]struct{}) {
+	for p := range dirs {
+		old := o.index.Stat(p)
+		if now, err := looks.directory(p); err == nil && now.SameFile(old) {
+			old.Mtime, old.Size, old.Links = now.Mtime, now.Size, now.Links
+			if now.Mode == old.Mode && now.UID == old.UID && now.GID == old.GID {
+				old.Ctime = now.Ctime
+			}
+			l.findings = append(l.findings, Finding{Path: p, Stat: old})
+		}
+	}
+}
+
+// look gathers what is recorded in one step.
+type look struct {
+	findings []Finding
+	walks    []change.Path
+}
+
+func (o *Observer) record(l look) {
+	if len(l.findings) > 0 {
+		o.index.Record(l.findings...)
+	}
+	for _, p := range l.walks {
+		o.walk(p)
+	}
+}
+
+// found compares one look with the index. always marks even what did not change.
+func (o *Observer) found(l *look, seen Seen, dir bool, since time.Time, bits change.Bits, always bool) {
+	p, now := seen.At, seen.Stat
+	old := o.index.Stat(p)
+	if !o.keeps(p, now, old, dir) {
+		return
+	}
+	changed, why := compare(old, now)
+	bits |= why
+	if !changed && !always {
+		return
+	}
+	if !now.Exists() && (old.Exists() || dir) {
+		bits |= change.Was(old.IsDir() || !old.Exists())
+	}
+	if old.IsDir() && !now.SameFile(old) {
+		below := o.index.Below(p)
+		if len(below) > 0 {
+			bits |= change.Extras
+		}
+		if len(below) > 0 && now.IsDir() && now.Dev != old.Dev {
+			o.remounted(p)
+		}
+		if o.filter.Any() {
+			// Names that a filter protects may be below on the targets: what goes is named one by one.
+			for _, q := range below {
+				was := change.Was(o.index.Stat(q).IsDir())
+				l.findings = append(l.findings, Finding{Path: q, Mark: true, Since: since, Bits: was})
+			}
+		}
+		l.findings = append(l.findings, Finding{Path: p})
+	}
+	l.findings = append(l.findings, Finding{Path: p, Stat: now, Mark: true, Since: since, Bits: bits})
+	for _, q := range o.links(p, old, now) {
+		l.findings = append(l.findings, Finding{Path: q, Stat: now, Mark: true, Since: since, Bits: why & change.Content})
+	}
+	if now.IsDir() && !now.SameFile(old) {
+		l.walks = append(l.walks, p)
+	}
+}
+
+// links are the other names of a file that changed: a write through one name is a change of all.
+func (o *Observer) links(p change.Path, old, now change.Stat) []change.Path {
+	if !now.IsRegular() || now.Links < 2 || old == now {
+		return nil
+	}
+	var names []change.Path
+	for _, q := range o.index.Links(p, now) {
+		if st, err := o.root.lstat(q); err == nil && st.SameFile(now) {
+			names = append(names, q)
+		}
+	}
+	return names
+}
+
+// keeps asks the filter. What is gone was of the kind that the index knows, or that the event said.
+func (o *Observer) keeps(p change.Path, now, old change.Stat, dir bool) bool {
+	if o.filter == nil || p == change.Root {
+		return true
+	}
+	kind := filter.Unknown
+	for _, st := range []change.Stat{now, old} {
+		if st.Exists() {
+			kind = filter.File
+			if st.IsDir() {
+				kind = filter.Dir
+			}
+			break
+		}
+	}
+	if kind == filter.Unknown && dir {
+		kind = filter.Dir
+	}
+	return o.filter.Verdict(p, kind).Keep
+}
+
+// compare says whether anything changed that a target should have, and with which bits.
+func compare(old, now change.Stat) (changed bool, bits change.Bits) {
+	if !old.Exists() || !now.Exists() {
+		return old.Exists() != now.Exists(), 0
+	}
+	a, b := old, now
+	a.Links, b.Links = 0, 0
+	if now.IsDir() && old.IsDir() {
+		a.Size, b.Size = 0, 0
+	}
+	if a == b {
+		return false, 0
+	}
+	if now.IsRegular() && old.IsRegular() && now.Size == old.Size && now.Mtime == old.Mtime {
+		bits = change.Content
+	}
+	return true, bits
+}

@@ -1,0 +1,242 @@
+package scan_test
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"sersync/internal/change"
+	"sersync/internal/filter"
+	"sersync/internal/scan"
+)
+
+// memory is an index that keeps what was recorded, and the marks.
+type memory struct {
+	rows  map[change.Path]change.Stat
+	marks map[change.Path]change.Bits
+}
+
+func newMemory() *memory {
+	return &memory{rows: map[change.Path]change.Stat{}, marks: map[change.Path]change.Bits{}}
+}
+
+func (m *memory) Stat(p change.Path) change.Stat { return m.rows[p] }
+
+func (m *memory) Names(dir change.Path) (names []string) {
+	for p := range m.rows {
+		if p != change.Root && p.Parent() == dir {
+			names = append(names, p.Name())
+		}
+	}
+	return names
+}
+
+func (m *memory) Below(dir change.Path) (below []change.Path) {
+	for p := range m.rows {
+		if p.Below(dir) {
+			below = append(below, p)
+		}
+	}
+	slices.SortFunc(below, func(a, b change.Path) int { return cmp.Compare(b, a) })
+	return below
+}
+
+func (m *memory) Links(p change.Path, st change.Stat) (links []change.Path) {
+	for q, row := range m.rows {
+		if q != p && row.IsRegular() && row.SameFile(st) {
+			links = append(links, q)
+		}
+	}
+	return links
+}
+
+func (m *memory) Record(findings ...scan.Finding) {
+	for _, f := range findings {
+		if !f.Unsure {
+			for _, q := range append(m.Below(f.Path), f.Path) {
+				if !f.Stat.Exists() {
+					delete(m.rows, q)
+				}
+			}
+			if f.Stat.Exists() {
+				m.rows[f.Path] = f.Stat
+			}
+		}
+		if f.Mark {
+			m.marks[f.Path] |= f.Bits &^ (change.WasDir | change.WasFile)
+		}
+	}
+}
+
+// tree is a source that is walked against an index.
+type tree struct {
+	*testing.T
+	dir      string
+	index    *memory
+	observer *scan.Observer
+	covered  []change.Path
+}
+
+func newTree(t *testing.T, f *filter.Filter) *tree {
+	root, dir := openRoot(t)
+	tr := &tree{T: t, dir: dir, index: newMemory()}
+	tr.observer = scan.NewObserver(root, tr.index, f, func(change.Path) {}, func(change.Path) {})
+	return tr
+}
+
+func (t *tree) walk(prime bool) {
+	t.Helper()
+	clear(t.index.marks)
+	w := scan.Walk{
+		Observer: t.observer, Since: time.Now(), Prime: prime,
+		Cover: func(_ int, p change.Path) error { t.covered = append(t.covered, p); return nil },
+		Done: func(p change.Path, err error) {
+			if err != nil {
+				t.Errorf("walk %q: %v", string(p), err)
+			}
+		},
+	}
+	must(t.T, w.Run(context.Background(), change.Root))
+}
+
+func (t *tree) write(rel, content string) {
+	t.Helper()
+	p := filepath.Join(t.dir, rel)
+	must(t.T, os.MkdirAll(filepath.Dir(p), 0o755), os.WriteFile(p, []byte(content), 0o644))
+}
+
+func (t *tree) marked(want map[change.Path]change.Bits) {
+	t.Helper()
+	if diff := gocmp.Diff(want, t.index.marks); diff != "" {
+		t.Errorf("marks (-want +got):\n%s", diff)
+	}
+}
+
+// P3: a look at everything marks only differences, removals nobody saw among them.
+func TestWalkMarksOnlyDifferences(t *testing.T) {
+	tr := newTree(t, nil)
+	for _, p := range []string{"same", "changed", "gone", "d/same", "d/gone", "e/f/g", "restored"} {
+		tr.write(p, "content")
+	}
+	written := time.Now()
+	for !scan.Now().After(written) { // what is as young as the tick of the clock is marked
+		continue
+	}
+	tr.walk(true)
+	tr.marked(map[change.Path]change.Bits{})
+	if want := []change.Path{"", "d", "e", "e/f"}; !slices.Equal(want, slices.Sorted(slices.Values(tr.covered))) {
+		t.Errorf("covered %q", tr.covered)
+	}
+	tr.walk(false)
+	tr.marked(map[change.Path]change.Bits{})
+
+	info, err := os.Stat(filepath.Join(tr.dir, "restored"))
+	must(t, err)
+	tr.write("changed", "other content")
+	tr.write("restored", "CONTENT")
+	must(t, os.Chtimes(filepath.Join(tr.dir, "restored"), info.ModTime(), info.ModTime()))
+	must(t, os.Remove(filepath.Join(tr.dir, "gone")), os.Remove(filepath.Join(tr.dir, "d/gone")), os.RemoveAll(filepath.Join(tr.dir, "e")))
+	tr.write("new/file", "x")
+	tr.walk(false)
+	tr.marked(map[change.Path]change.Bits{
+		"": 0, "changed": 0, "restored": change.Content, "gone": 0, "d": 0, "d/gone": 0,
+		"e": change.Extras, "new": 0, "new/file": 0,
+	})
+}
+
+func TestWalkPrimesWithMarksForWhatChangesMeanwhile(t *testing.T) {
+	tr := newTree(t, nil)
+	w := scan.Walk{
+		Observer: tr.observer, Since: time.Now().Add(-time.Hour), Prime: true,
+		Cover: func(int, change.Path) error { return nil }, Done: func(change.Path, error) {},
+	}
+	tr.write("young", "x")
+	must(t, w.Run(t.Context(), change.Root))
+	tr.marked(map[change.Path]change.Bits{"": 0, "young": 0})
+}
+
+func TestDirectoryThatWasReplacedMayHaveExtras(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("d/f", "x")
+	tr.walk(true)
+	must(t, os.Rename(filepath.Join(tr.dir, "d"), filepath.Join(t.TempDir(), "away")), os.Mkdir(filepath.Join(tr.dir, "d"), 0o755))
+	clear(tr.index.marks)
+	tr.observer.Observe([]scan.Happened{{Path: "d", Dir: true, Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"d": change.Extras})
+}
+
+// With a filter nothing below a directory is removed that is not named: names that it protects may be there.
+func TestRemovedDirectoryIsNamedPathByPathWhereThereIsAFilter(t *testing.T) {
+	f, err := filter.New(filter.Glob("test", "*.log"))
+	must(t, err)
+	tr := newTree(t, f)
+	for _, p := range []string{"d/f", "d/e/g", "d/e/keep.log"} {
+		tr.write(p, "x")
+	}
+	tr.walk(true)
+	must(t, os.RemoveAll(filepath.Join(tr.dir, "d")))
+	clear(tr.index.marks)
+	tr.observer.Observe([]scan.Happened{{Path: "d", Dir: true, Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"d": change.Extras, "d/f": 0, "d/e": 0, "d/e/g": 0})
+}
+
+func TestChangeThroughOneNameIsAChangeOfAll(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("a/f", "x")
+	must(t, os.Link(filepath.Join(tr.dir, "a/f"), filepath.Join(tr.dir, "g")))
+	tr.walk(true)
+	tr.write("g", "longer")
+	clear(tr.index.marks)
+	tr.observer.Observe([]scan.Happened{{Path: "g", Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"a/f": 0, "g": 0})
+}
+
+// P7: an error while a directory is listed stops removals below it. Root is not refused anything, so the
+// thread that looks gives its rights away.
+func TestDirectoryThatCannotBeListedRemovesNothing(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("d/f", "x")
+	tr.walk(true)
+	must(t, os.Chmod(filepath.Join(tr.dir, "d"), 0o700), os.Chmod(tr.dir, 0o755))
+	for up := tr.dir; strings.HasPrefix(up, os.TempDir()) && up != os.TempDir(); up = filepath.Dir(up) {
+		must(t, os.Chmod(up, 0o755))
+	}
+	clear(tr.index.marks)
+	var failed []change.Path
+	w := scan.Walk{
+		Observer: tr.observer, Since: time.Now(), Cover: func(int, change.Path) error { return nil },
+		Done: func(p change.Path, err error) {
+			if err != nil {
+				failed = append(failed, p)
+			}
+		},
+	}
+	done := make(chan error)
+	go func() {
+		lockWithoutRights()
+		done <- w.Run(t.Context(), change.Root)
+	}()
+	must(t, <-done)
+	if !slices.Contains(failed, "d") {
+		t.Fatalf("failed %q: nothing is shown", failed)
+	}
+	if _, marked := tr.index.marks["d/f"]; marked || !tr.index.rows["d/f"].Exists() {
+		t.Error("what could not be listed was taken for gone")
+	}
+}
+
+// lockWithoutRights makes the calling goroutine's thread look at files as nobody. The thread ends with the goroutine.
+func lockWithoutRights() {
+	runtime.LockOSThread()
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSGID, 65534, 0, 0)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0)
+}

@@ -1,0 +1,175 @@
+package rsync
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/transport"
+	"sersync/internal/transport/transporttest"
+)
+
+// sshd is a real ssh daemon on a port of the loopback interface, with keys of its own.
+type sshd struct {
+	port int
+	key  string
+	user string
+}
+
+func startSSHD(t *testing.T) sshd {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"host", "key"} {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name)).CombinedOutput(); err != nil {
+			t.Fatalf("make key: %v\n%s", err, out)
+		}
+	}
+	if os.Getuid() == 0 { // sshd wants it; a package's service would have made it
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := sshd{port: l.Addr().(*net.TCPAddr).Port, key: filepath.Join(dir, "key"), user: me.Username}
+	l.Close()
+	config := fmt.Sprintf("ListenAddress 127.0.0.1\nPort %d\nHostKey %s\nAuthorizedKeysFile %s.pub\nStrictModes no\nPidFile none\n"+
+		"UsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n", s.port, filepath.Join(dir, "host"), s.key)
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	cmd := exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", filepath.Join(dir, "config"))
+	cmd.Stderr = &log
+	cmd.WaitDelay = time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start sshd: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("sshd log:\n%s", log.String())
+		}
+	})
+	poll(t, "sshd", func() bool {
+		c, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(s.port))
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	return s
+}
+
+func (s sshd) options(dir string) Options {
+	return Options{
+		Host: "127.0.0.1", Port: s.port, User: s.user, Dir: dir, Timeout: 20 * time.Second,
+		SSH: SSH{Identity: s.key, Args: []string{"-F", "none", "-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no"}},
+	}
+}
+
+func TestSSHConforms(t *testing.T) {
+	s := startSSHD(t)
+	transporttest.Run(t, func(t *testing.T) transporttest.Target {
+		// The directory is for rsync there alone, not for a shell.
+		dir := filepath.Join(t.TempDir(), "a b'$(x)\"c")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		o := s.options(dir)
+		o.NoWarm = true // a login takes long, and most tests do one thing
+		return transporttest.Target{Transport: open(t, o), Dir: dir}
+	})
+}
+
+func TestStatesOfSSHAreToldApart(t *testing.T) {
+	s := startSSHD(t)
+	dir := t.TempDir()
+	for name, test := range map[string]struct {
+		change func(*Options)
+		kind   transport.Kind
+	}{
+		"key not known there": {func(o *Options) { o.SSH.Identity, o.SSH.Args = "", append(o.SSH.Args, "-o", "IdentityFile=none") }, transport.Refused},
+		"host key not known":  {func(o *Options) { o.SSH.Args = append([]string{"-o", "StrictHostKeyChecking=yes"}, o.SSH.Args...) }, transport.Refused},
+		"no rsync there":      {func(o *Options) { o.Params = []string{"-a", "--rsync-path=no-such-rsync"} }, transport.Misconfigured},
+		"missing directory":   {func(o *Options) { o.Dir += "/no/such" }, transport.Misconfigured},
+		"nobody listens":      {func(o *Options) { o.Port = 1 }, transport.Away},
+		"no ssh here":         {func(o *Options) { o.SSH.Program = "no-such-ssh" }, transport.Misconfigured},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := s.options(dir)
+			test.change(&o)
+			tr := open(t, o)
+			defer tr.Close()
+			root, err := os.Open(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer root.Close()
+			_, err = tr.Apply(t.Context(), transport.Batch{Op: transport.Update, Root: root, Paths: []change.Path{"f"}})
+			if e := state(t, err, test.kind); e.Unclean {
+				t.Errorf("unclean: %v", err)
+			}
+		})
+	}
+}
+
+func TestWarmRunOverSSH(t *testing.T) {
+	s := startSSHD(t)
+	tr := open(t, s.options(t.TempDir()))
+	defer tr.Close()
+	src := t.TempDir()
+	root, err := os.Open(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for _, content := range []string{"one", "two"} {
+		if err := os.WriteFile(filepath.Join(src, "f"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tr.Apply(t.Context(), transport.Batch{Op: transport.Update, Root: root, Paths: []change.Path{"f"}}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(tr.o.Dir, "f")); err != nil || string(got) != content {
+			t.Errorf("got %q, %v; want %q", got, err, content)
+		}
+		poll(t, "a warm rsync", func() bool {
+			tr.warm.mu.Lock()
+			defer tr.warm.mu.Unlock()
+			return tr.warm.kept[update] != nil
+		})
+	}
+}
+
+// poll waits for a condition of real processes.
+func poll(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited too long for %s", what)
+		}
+	}
+}

@@ -1,0 +1,173 @@
+// Package transport is the step of the path of a change that puts it onto a target:
+// the contract, and its conformance suite in transporttest. The implementations are below it.
+package transport
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"sersync/internal/change"
+)
+
+// Op is what one batch does. A batch does one thing only, so that an update can never
+// remove and a removal was decided path by path.
+type Op uint8
+
+const (
+	// Update sends the present state of each path: regular files by size and mtime to the
+	// nanosecond, whatever the target's time is. A directory is sent without its content.
+	// What is in the way on the target (a file for a directory, or the reverse) is replaced, unless Keep is set.
+	// A path that is missing at the source by now is left as it is on the target. The directories above
+	// each path go along: afterwards their attributes are those of the source, as far as the target can store them.
+	Update Op = iota
+	// UpdateContent is Update, but what is equal in size and mtime is compared by content.
+	UpdateContent
+	// UpdateLarge is Update for large files: a cut leaves what arrived on the target, and
+	// the next UpdateLarge of the path goes on from there.
+	UpdateLarge
+	// Remove removes each path, directories with all that is in them. Each was seen to be
+	// missing at the source; its parent was there.
+	Remove
+	// RemoveExact removes exactly the listed paths, in the order children before parents; a directory
+	// only when it is empty by then. One that is not empty is left, and that is no failure.
+	// Parents of a path may be missing at the source. Used where a filter protects names.
+	RemoveExact
+)
+
+func (o Op) String() string {
+	return [...]string{"update", "update-content", "update-large", "remove", "remove-exact"}[o]
+}
+
+// Batch is what is handed to a transport at one time.
+type Batch struct {
+	Op Op
+	// Root is the open root directory of the source, which the sender has just checked. The
+	// transport reads below it and nowhere else. It stays open until Apply has returned.
+	Root *os.File
+	// Paths are all different, in no order. The root itself (change.Root) may be among those
+	// of an update: its own attributes.
+	Paths []change.Path
+	// Keep changes an update: a directory of the target that is not empty does not make way for something
+	// else, and the path fails. Nothing is ever removed by such a batch.
+	Keep bool
+	// Progress, when not nil, is called now and then while an UpdateLarge runs, with the
+	// bytes of the batch that are on the target.
+	Progress func(bytes int64)
+}
+
+// Report says what a batch did. Every path of the batch that is not in Failed is acked.
+type Report struct {
+	// Failed are the paths that are not as they should be on the target.
+	Failed []Failure
+	// Limits are paths that are acked although the target could not store all of them (an
+	// owner, a time it may not set): trying again cannot help.
+	Limits []Failure
+	// Files and Bytes are how many files and bytes of content were sent.
+	Files int
+	Bytes int64
+}
+
+// Failure is one path and why it is not as it should be.
+type Failure struct {
+	Path change.Path
+	// Retry says whether trying again can help without anybody doing anything.
+	Retry bool
+	Err   error
+}
+
+// Kind is the state of a target that an Error speaks of.
+type Kind uint8
+
+const (
+	// Broken is any failure that no other kind names. Trying again may help.
+	Broken Kind = iota
+	// Away: no connection, or the connection was cut, or nothing came for the time-out.
+	Away
+	// Busy: the target has as many connections as it allows.
+	Busy
+	// Full: no space or no quota left.
+	Full
+	// ReadOnly: the module or its file system cannot be written.
+	ReadOnly
+	// Refused: the login or our address was refused, or there is no such module.
+	Refused
+	// RemovalsRefused: updates work, removals are refused by the target.
+	RemovalsRefused
+	// Misconfigured: our own side is wrong (no rsync, no password file, an option it does
+	// not know): a person must act.
+	Misconfigured
+	// SourceGone: the root of the source could not be read.
+	SourceGone
+)
+
+func (k Kind) String() string {
+	return [...]string{"broken", "away", "busy", "full", "read-only", "refused", "removals-refused", "misconfigured", "source-gone"}[k]
+}
+
+// Error is a failure of a whole batch or sweep: a state of the target, not of its paths. No
+// path of the batch is acked.
+type Error struct {
+	Kind Kind
+	// Unclean says that the other side may still be at work on the batch, and may put an
+	// older state of a path in place later. Its paths are owed twice: at once, and again
+	// after Settle.
+	Unclean bool
+	Settle  time.Duration
+	// Hint is what a person can do about it; empty when nothing.
+	Hint string
+	Err  error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("target %s: %v", e.Kind, e.Err) }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Difference is one path in which a target differs from the source.
+type Difference struct {
+	Path change.Path
+	// Extra: the target has it and the source has not.
+	Extra bool
+	Dir   bool
+	// Size is the size of a regular file at the source.
+	Size int64
+}
+
+// Sweep says what to compare.
+type Sweep struct {
+	Root *os.File
+	// Under are the directories to compare with all that is below them; the root when it is
+	// change.Root. They exist at the source.
+	Under []change.Path
+	// Extras asks for what the target has too much as well.
+	Extras bool
+	// Exclude are patterns of the transport's own kind for this sweep only (rsync patterns).
+	Exclude []string
+}
+
+// Facts is what a Check learned of a target.
+type Facts struct {
+	// Version of the program on this side, and protocol or version of the other one, as far
+	// as it can be known.
+	Here, There string
+	// Limits are what the target cannot store or do, each one sentence with its remedy.
+	Limits []string
+}
+
+// Transport puts batches onto one target.
+//
+// Apply and Sweep may be called at the same time, and Apply itself by two goroutines at the same time
+// with paths that do not touch each other; the caller sees to that. Both end soon after ctx is
+// cancelled, and end what they started. An error is an *Error, or ctx.Err() wrapped when ctx ended it and
+// the other side had nothing yet. Whether to try again is the caller's decision. Applying a batch twice is harmless.
+// Close ends what is kept ready; nobody calls anything after it.
+type Transport interface {
+	Apply(ctx context.Context, b Batch) (Report, error)
+	// Sweep compares and sends nothing. yield is called in one goroutine, in the order of
+	// the comparison; while it blocks, the comparison waits. An error of yield ends the sweep and is returned.
+	Sweep(ctx context.Context, s Sweep, yield func(Difference) error) error
+	// Check connects and logs in, and changes nothing.
+	Check(ctx context.Context) (Facts, error)
+	Close() error
+}
