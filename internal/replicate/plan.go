@@ -17,6 +17,11 @@ type item struct {
 	marks []change.Mark
 }
 
+// clears reports whether what the target has below the path has to go with it. A directory is compared for that.
+func (it *item) clears() bool {
+	return slices.ContainsFunc(it.marks, func(m change.Mark) bool { return m.Bits&change.Extras != 0 })
+}
+
 // run is what becomes one batch of a transport.
 type run struct {
 	op    transport.Op

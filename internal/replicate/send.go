@@ -26,8 +26,8 @@ func (s *sender) send(ctx context.Context, sess *session, r *run) {
 	s.away.ok()
 	s.max = min(batchMax, s.max*2)
 	s.report.sent(report, r)
+	s.cameBack(sess, r)
 	if r.removes() {
-		s.cameBack(sess, r)
 		s.touched(r)
 		s.cleared(r)
 	}
@@ -89,13 +89,16 @@ func (s *sender) settle(r *run, report transport.Report) {
 	s.owed.Ack(acked...)
 }
 
-// cameBack owes a comparison of what was to be removed and is there again: rsync may have seen it and left what
-// the target has below it.
+// cameBack owes a comparison of what was to be removed, or to be replaced by something else than a directory, and is
+// there again: rsync may have seen a directory and left what the target has below it.
 func (s *sender) cameBack(sess *session, r *run) {
 	looks := sess.root.Looks()
 	defer looks.Close()
 	for _, it := range r.items {
-		if seen, err := looks.Look(it.path); err != nil || seen.Stat.Exists() {
+		if !r.removes() && !it.clears() {
+			continue
+		}
+		if seen, err := looks.Look(it.path); err != nil || seen.Stat.IsDir() {
 			s.owed.Owe(change.Mark{Path: it.path, Since: oldest(it.marks), Bits: change.Extras})
 		}
 	}

@@ -177,7 +177,7 @@ func (s *session) mark(events []watch.Event, all bool) (gone bool) {
 			continue
 		}
 		if s.settle.Add(e, func() bool { return s.single(e.Path) }) {
-			batch.add(e.Path, e.Dir, e.At)
+			batch.add(happened(e))
 		}
 		if e.Dir && (e.Kind == watch.Created || e.Kind == watch.MovedTo) {
 			// Also where the index knows the directory: nobody watched it on its way, and
@@ -190,7 +190,7 @@ func (s *session) mark(events []watch.Event, all bool) (gone bool) {
 		settled = append(settled, s.settle.Flush()...)
 	}
 	for _, p := range settled {
-		batch.add(p.Path, false, p.Since)
+		batch.add(scan.Happened{Path: p.Path, Since: p.Since})
 	}
 	s.open.Store(int64(s.settle.Len()))
 	if len(batch.list) > 0 {
@@ -236,22 +236,33 @@ func (s *session) single(p change.Path) bool {
 	return err == nil && seen.At == p && seen.Stat.IsRegular() && seen.Stat.Links < 2
 }
 
+// happened is what the observer is told of an event. Where a directory went from, targets may keep something of it.
+func happened(e watch.Event) scan.Happened {
+	h := scan.Happened{Path: e.Path, Dir: e.Dir, Moved: e.Dir && e.Kind == watch.MovedTo, Since: e.At}
+	if e.Dir && (e.Kind == watch.Removed || e.Kind == watch.MovedFrom) {
+		h.Bits = change.Extras
+	}
+	return h
+}
+
 // happenings are a batch of paths, each once.
 type happenings struct {
 	list []scan.Happened
 	at   map[change.Path]int
 }
 
-func (h *happenings) add(p change.Path, dir bool, since time.Time) {
-	if i, ok := h.at[p]; ok {
-		h.list[i].Dir = h.list[i].Dir || dir
-		if since.Before(h.list[i].Since) {
-			h.list[i].Since = since
-		}
+func (h *happenings) add(what scan.Happened) {
+	i, ok := h.at[what.Path]
+	if !ok {
+		h.at[what.Path] = len(h.list)
+		h.list = append(h.list, what)
 		return
 	}
-	h.at[p] = len(h.list)
-	h.list = append(h.list, scan.Happened{Path: p, Dir: dir, Since: since})
+	known := &h.list[i]
+	known.Dir = known.Dir || what.Dir
+	known.Moved = known.Moved || what.Moved
+	known.Since = earlier(known.Since, what.Since)
+	known.Bits |= what.Bits
 }
 
 // drop applies the switches of 2.5.4. What a tree mark finds is not an event and is not dropped.

@@ -131,7 +131,7 @@ func (s *sender) sweep(ctx context.Context, under []change.Path, since time.Time
 		if !d.Path.Valid() || !opts.Filter.Verdict(d.Path, kindOf(d.Dir)).Keep {
 			return nil
 		}
-		if d.Extra && empty {
+		if d.Extra && empty && sess.empty() {
 			s.src.brake.engage(s.log, rootEmpty, "the source is empty and the target is not")
 		}
 		s.sweeps.found()

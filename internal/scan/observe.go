@@ -79,7 +79,9 @@ func (o *Observer) SetFilter(f *filter.Filter) {
 type Happened struct {
 	Path change.Path
 	// Dir: it was a directory when it happened; it matters when it is gone by now.
-	Dir   bool
+	Dir bool
+	// Moved: a directory was moved here. The one that the index knows here may have been away meanwhile.
+	Moved bool
 	Since time.Time
 	Bits  change.Bits
 }
@@ -98,6 +100,10 @@ func (o *Observer) Observe(happened []Happened) {
 		if err != nil {
 			l.findings = append(l.findings, Finding{Path: h.Path, Unsure: true, Mark: true, Since: h.Since, Bits: h.Bits})
 			continue
+		}
+		if h.Moved && seen.At == h.Path && seen.Stat.IsDir() && o.index.Stat(h.Path).IsDir() {
+			// What was sent from here while another directory was in its place is on the targets.
+			h.Bits |= change.Extras
 		}
 		// When an ancestor is what is absent, it is what there is to tell of.
 		o.found(&l, seen, h.Dir || seen.At != h.Path, h.Since, h.Bits, true)
@@ -168,11 +174,12 @@ func (o *Observer) found(l *look, seen Seen, dir bool, since time.Time, bits cha
 	if !now.Exists() && (old.Exists() || dir) {
 		bits |= change.Was(old.IsDir() || !old.Exists())
 	}
+	if dir && !now.Exists() || old.IsDir() && !now.SameFile(old) {
+		// Whatever the index knows below it: a batch that is on its way may still bring more of it to a target.
+		bits |= change.Extras
+	}
 	if old.IsDir() && !now.SameFile(old) {
 		below := o.index.Below(p)
-		if len(below) > 0 {
-			bits |= change.Extras
-		}
 		if len(below) > 0 && now.IsDir() && now.Dev != old.Dev {
 			o.remounted(p)
 		}
@@ -242,7 +249,8 @@ func compare(old, now change.Stat) (changed bool, bits change.Bits) {
 	if a == b {
 		return false, 0
 	}
-	if now.IsRegular() && old.IsRegular() && now.Size == old.Size && now.Mtime == old.Mtime {
+	if now.IsRegular() && old.IsRegular() && (now.Mtime <= old.Mtime || now.Mtime > now.Ctime) {
+		// The mtime was set, or there is another file: a target may have this size and mtime with other content.
 		bits = change.Content
 	}
 	return true, bits

@@ -95,6 +95,8 @@ func (e ending) state(removal bool) *transport.Error {
 		kind, hint = transport.ReadOnly, "set \"read only = no\" for the daemon's module"
 	case e.code == exitUsage && says("password file"):
 		kind, hint = transport.Misconfigured, "the password file must exist and be readable by its owner only: chmod 600"
+	case e.code == exitProtocol && says("invalid path from sender"):
+		// A directory of the source went while rsync listed what is in it.
 	case e.code == exitUsage, e.code == exitProtocol, e.code == exitUnsupported:
 		kind, hint = transport.Misconfigured, "one of the two rsyncs does not accept the options: see the rsync options of this target"
 	case diskKnown:
