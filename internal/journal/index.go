@@ -193,7 +193,7 @@ func (j *Journal) Below(p change.Path) []change.Path {
 
 // Links are the other names that the index knows of the file at p, which looks like st.
 func (j *Journal) Links(p change.Path, st change.Stat) []change.Path {
-	if !st.IsRegular() || st.Links < 2 {
+	if !st.IsRegular() {
 		return nil
 	}
 	j.mu.Lock()

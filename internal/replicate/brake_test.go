@@ -58,8 +58,8 @@ func TestP7UnmountBetweenTheLookAndTheRunRemovesNothingElse(t *testing.T) {
 			r.start()
 			r.equal("one")
 			close(armed)
-			r.write("a", "changed")
-			r.must(os.Remove(filepath.Join(r.dir, "gone")))
+			// An update and a removal in one step: the unmount follows at once.
+			r.must(os.Rename(filepath.Join(r.dir, "gone"), filepath.Join(r.dir, "a")))
 			r.eventually("the brake is on", func() bool { b := r.src.Status().Brake; return b != nil && b.Kind == "root-replaced" })
 			r.write("new", "on the directory below")
 			r.eventually("the new file arrives", func() bool { return r.exists("one", "new") })

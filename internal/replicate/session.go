@@ -190,7 +190,7 @@ func (s *session) mark(events []watch.Event, all bool) (gone bool) {
 		settled = append(settled, s.settle.Flush()...)
 	}
 	for _, p := range settled {
-		batch.add(scan.Happened{Path: p.Path, Since: p.Since})
+		batch.add(scan.Happened{Path: p.Path, Wrote: true, Since: p.Since})
 	}
 	s.open.Store(int64(s.settle.Len()))
 	if len(batch.list) > 0 {
@@ -238,7 +238,10 @@ func (s *session) single(p change.Path) bool {
 
 // happened is what the observer is told of an event. Where a directory went from, targets may keep something of it.
 func happened(e watch.Event) scan.Happened {
-	h := scan.Happened{Path: e.Path, Dir: e.Dir, Moved: e.Dir && e.Kind == watch.MovedTo, Since: e.At}
+	h := scan.Happened{
+		Path: e.Path, Dir: e.Dir, Moved: e.Dir && e.Kind == watch.MovedTo,
+		Wrote: e.Kind == watch.Wrote || e.Kind == watch.Closed, Since: e.At,
+	}
 	if e.Dir && (e.Kind == watch.Removed || e.Kind == watch.MovedFrom) {
 		h.Bits = change.Extras
 	}
@@ -261,6 +264,7 @@ func (h *happenings) add(what scan.Happened) {
 	known := &h.list[i]
 	known.Dir = known.Dir || what.Dir
 	known.Moved = known.Moved || what.Moved
+	known.Wrote = known.Wrote || what.Wrote
 	known.Since = earlier(known.Since, what.Since)
 	known.Bits |= what.Bits
 }

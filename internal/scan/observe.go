@@ -82,6 +82,8 @@ type Happened struct {
 	Dir bool
 	// Moved: a directory was moved here. The one that the index knows here may have been away meanwhile.
 	Moved bool
+	// Wrote: its content was changed, be it through a name that is gone by now.
+	Wrote bool
 	Since time.Time
 	Bits  change.Bits
 }
@@ -106,7 +108,8 @@ func (o *Observer) Observe(happened []Happened) {
 			h.Bits |= change.Extras
 		}
 		// When an ancestor is what is absent, it is what there is to tell of.
-		o.found(&l, seen, h.Dir || seen.At != h.Path, h.Since, h.Bits, true)
+		h.Dir = h.Dir || seen.At != h.Path
+		o.found(&l, seen, h, true)
 		parents[seen.At.Parent()] = struct{}{}
 	}
 	o.refresh(&l, looks, parents)
@@ -124,7 +127,7 @@ func (o *Observer) Recheck(p change.Path) (Seen, error) {
 		return seen, err
 	}
 	var l look
-	o.found(&l, seen, true, time.Now(), 0, false)
+	o.found(&l, seen, Happened{Dir: true, Since: time.Now()}, false)
 	o.record(l)
 	return seen, nil
 }
@@ -159,22 +162,22 @@ func (o *Observer) record(l look) {
 	}
 }
 
-// found compares one look with the index. always marks even what did not change.
-func (o *Observer) found(l *look, seen Seen, dir bool, since time.Time, bits change.Bits, always bool) {
+// found compares one look with the index, and with what happened. always marks even what did not change.
+func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 	p, now := seen.At, seen.Stat
 	old := o.index.Stat(p)
-	if !o.keeps(p, now, old, dir) {
+	if !o.keeps(p, now, old, h.Dir) {
 		return
 	}
 	changed, why := compare(old, now)
-	bits |= why
+	bits := h.Bits | why
 	if !changed && !always {
 		return
 	}
-	if !now.Exists() && (old.Exists() || dir) {
+	if !now.Exists() && (old.Exists() || h.Dir) {
 		bits |= change.Was(old.IsDir() || !old.Exists())
 	}
-	if dir && !now.Exists() || old.IsDir() && !now.SameFile(old) {
+	if h.Dir && !now.Exists() || old.IsDir() && !now.SameFile(old) {
 		// Whatever the index knows below it: a batch that is on its way may still bring more of it to a target.
 		bits |= change.Extras
 	}
@@ -187,32 +190,36 @@ func (o *Observer) found(l *look, seen Seen, dir bool, since time.Time, bits cha
 			// Names that a filter protects may be below on the targets: what goes is named one by one.
 			for _, q := range below {
 				was := change.Was(o.index.Stat(q).IsDir())
-				l.findings = append(l.findings, Finding{Path: q, Mark: true, Since: since, Bits: was})
+				l.findings = append(l.findings, Finding{Path: q, Mark: true, Since: h.Since, Bits: was})
 			}
 		}
 		l.findings = append(l.findings, Finding{Path: p})
 	}
-	l.findings = append(l.findings, Finding{Path: p, Stat: now, Mark: true, Since: since, Bits: bits})
-	for _, q := range o.links(p, old, now) {
-		l.findings = append(l.findings, Finding{Path: q, Stat: now, Mark: true, Since: since, Bits: why & change.Content})
-	}
+	l.findings = append(l.findings, Finding{Path: p, Stat: now, Mark: true, Since: h.Since, Bits: bits})
+	o.links(l, p, old, now, h, why&change.Content)
 	if now.IsDir() && !now.SameFile(old) {
 		l.walks = append(l.walks, p)
 	}
 }
 
-// links are the other names of a file that changed: a write through one name is a change of all.
-func (o *Observer) links(p change.Path, old, now change.Stat) []change.Path {
-	if !now.IsRegular() || now.Links < 2 || old == now {
-		return nil
+// links finds the other names of a file that changed: a write through one name is a change of all, also when that
+// name is gone by now.
+func (o *Observer) links(l *look, p change.Path, old, now change.Stat, h Happened, bits change.Bits) {
+	if now.IsRegular() && now.Links > 1 && now != old {
+		o.linked(l, p, now, h.Since, bits)
 	}
-	var names []change.Path
-	for _, q := range o.index.Links(p, now) {
-		if st, err := o.root.lstat(q); err == nil && st.SameFile(now) {
-			names = append(names, q)
+	if old.IsRegular() && !now.SameFile(old) && h.Wrote {
+		o.linked(l, p, old, h.Since, change.Content)
+	}
+}
+
+// linked takes the names but p of the file that st is of.
+func (o *Observer) linked(l *look, p change.Path, st change.Stat, since time.Time, bits change.Bits) {
+	for _, q := range o.index.Links(p, st) {
+		if now, err := o.root.lstat(q); err == nil && now.SameFile(st) {
+			l.findings = append(l.findings, Finding{Path: q, Stat: now, Mark: true, Since: since, Bits: bits})
 		}
 	}
-	return names
 }
 
 // keeps asks the filter. What is gone was of the kind that the index knows, or that the event said.

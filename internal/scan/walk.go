@@ -141,7 +141,7 @@ func (w *Walk) self(f *os.File, p change.Path) (kept bool, err error) {
 func (w *Walk) found(l *look, seen Seen) {
 	o := w.Observer
 	if !w.Prime {
-		o.found(l, seen, false, w.Since, 0, false)
+		o.found(l, seen, Happened{Since: w.Since}, false)
 		return
 	}
 	if old := o.index.Stat(seen.At); old.Exists() || !o.keeps(seen.At, seen.Stat, old, false) {

@@ -240,3 +240,47 @@ func lockWithoutRights() {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSGID, 65534, 0, 0)
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0)
 }
+
+// What was written through a name that is gone by the time of the look is a change of the names that are left.
+func TestWriteThroughALinkThatIsGoneMarksTheOtherNames(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("kept", "content")
+	tr.write("other", "content")
+	must(t, os.Link(filepath.Join(tr.dir, "kept"), filepath.Join(tr.dir, "link")))
+	tr.walk(true)
+	tr.write("link", "CONTENT")
+	must(t, os.Remove(filepath.Join(tr.dir, "link")))
+	clear(tr.index.marks)
+	tr.observer.Observe([]scan.Happened{{Path: "link", Wrote: true, Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"link": 0, "kept": change.Content})
+}
+
+// A directory that comes back, or makes room for another, leaves nothing of what was sent meanwhile.
+func TestDirectoryThatWentIsComparedWhenOneIsBack(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("d/f", "x")
+	tr.walk(true)
+	clear(tr.index.marks)
+	tr.observer.Observe([]scan.Happened{{Path: "d", Dir: true, Moved: true, Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"d": change.Extras})
+	must(t, os.RemoveAll(filepath.Join(tr.dir, "d")))
+	clear(tr.index.marks)
+	tr.observer.Observe([]scan.Happened{{Path: "e", Dir: true, Since: time.Now()}})
+	tr.observer.Observe([]scan.Happened{{Path: "d/f", Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"e": change.Extras, "d": change.Extras})
+}
+
+// Half of a rewrite may be seen: with another mtime than before, which is set back afterwards.
+func TestMtimeThatIsSetBackIsComparedByContent(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("f", "content")
+	info, err := os.Stat(filepath.Join(tr.dir, "f"))
+	must(t, err)
+	tr.walk(true)
+	tr.write("f", "CONTENT")
+	tr.observer.Observe([]scan.Happened{{Path: "f", Since: time.Now()}})
+	must(t, os.Chtimes(filepath.Join(tr.dir, "f"), info.ModTime(), info.ModTime()))
+	clear(tr.index.marks)
+	tr.observer.Observe([]scan.Happened{{Path: "f", Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"f": change.Content})
+}
