@@ -19,6 +19,7 @@ type app struct {
 
 // Main does what the arguments ask for and returns the exit code.
 func Main(ctx context.Context, args []string, out, err io.Writer) int {
+	keepInherited()
 	a := &app{out: out, err: err}
 	return a.report(a.dispatch(ctx, args))
 }
