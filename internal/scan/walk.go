@@ -49,6 +49,15 @@ func (w *Walk) Run(ctx context.Context, p change.Path) error {
 			return err
 		}
 		dir := stack[len(stack)-1]
+		if p != dir && w.Prime && w.moved(dir) {
+			whole := *w
+			whole.Prime = false
+			stack = stack[:len(stack)-1]
+			if err := whole.Run(ctx, dir); err != nil {
+				return err
+			}
+			continue
+		}
 		below, err := w.dir(ctx, dir)
 		stack = append(stack[:len(stack)-1], below...)
 		if err == nil || ctx.Err() == nil {
@@ -56,6 +65,14 @@ func (w *Walk) Run(ctx context.Context, p change.Path) error {
 		}
 	}
 	return nil
+}
+
+// moved reports whether the directory p, which the walk has just found, may have been moved here since the walk began:
+// what is below it kept its times, and nobody saw it come. A move changes ctime alone.
+func (w *Walk) moved(p change.Path) bool {
+	st := w.Observer.index.Stat(p)
+	since := w.Since.UnixNano()
+	return st.IsDir() && st.Ctime >= since && st.Mtime < since
 }
 
 // dir looks at one directory and returns the directories in it.

@@ -284,3 +284,25 @@ func TestMtimeThatIsSetBackIsComparedByContent(t *testing.T) {
 	tr.observer.Observe([]scan.Happened{{Path: "f", Since: time.Now()}})
 	tr.marked(map[change.Path]change.Bits{"f": change.Content})
 }
+
+// Nobody watches yet when the first walk begins: what is moved out of the part that it has seen comes with all that is in it.
+func TestWalkPrimesWithMarksForAllOfADirectoryThatWasMovedMeanwhile(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("d/old/f", "x")
+	tr.write("z/g", "x")
+	since := time.Now()
+	for !scan.Now().After(since) {
+		continue
+	}
+	since = scan.Now()
+	for !scan.Now().After(since) {
+		continue
+	}
+	must(t, os.Rename(filepath.Join(tr.dir, "d/old"), filepath.Join(tr.dir, "z/new")))
+	w := scan.Walk{
+		Observer: tr.observer, Since: since, Prime: true,
+		Cover: func(int, change.Path) error { return nil }, Done: func(change.Path, error) {},
+	}
+	must(t, w.Run(t.Context(), change.Root))
+	tr.marked(map[change.Path]change.Bits{"d": 0, "z": 0, "z/new": 0, "z/new/f": 0})
+}
