@@ -36,6 +36,11 @@ const keeping line = 1 << 7
 // base is a line without what was added to it.
 func (l line) base() line { return l &^ keeping }
 
+// streams reports whether what rsync says is wanted while it runs: progress, and what a comparison finds.
+func (l line) streams() bool {
+	return l.base() == updateLarge || l == sweep || l == sweepExtras
+}
+
 // partialDir keeps what arrived of a large file whose transfer was cut.
 const partialDir = ".sersync-partial"
 

@@ -71,7 +71,7 @@ func (t *Transport) Check(ctx context.Context) (transport.Facts, error) {
 
 // probe logs in and does nothing.
 func (t *Transport) probe(ctx context.Context, s *spawner, l line, old bool) error {
-	r, err := s.startRun(&t.o, t.o.args(l, old))
+	r, err := s.startRun(&t.o, l, t.o.args(l, old))
 	if err != nil {
 		return startError(err)
 	}

@@ -152,7 +152,7 @@ func (t *Transport) runLine(ctx context.Context, l line, old bool, s *spawner, b
 		}
 		t.warm.makeRoom(l)
 		var err error
-		if r, err = s.startRun(&t.o, args); err != nil {
+		if r, err = s.startRun(&t.o, l, args); err != nil {
 			return ending{}, startError(err)
 		}
 	}

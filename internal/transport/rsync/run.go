@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"sync"
@@ -31,8 +32,11 @@ type run struct {
 	list    *os.File // what the process reads its list from is its other end
 	// taken is our own handle of the end that the process reads: what is in it when the
 	// process has ended was never read.
-	taken  *os.File
-	out    *os.File
+	taken *os.File
+	out   *os.File
+	// live: out is read while the process runs. Otherwise out is a file in memory that is read when
+	// it has ended, so that nobody is woken for each of its lines.
+	live   bool
 	stderr boundedBuffer
 
 	handed chan struct{} // closed when the process gets its list
@@ -70,35 +74,40 @@ type limits struct {
 	silence time.Duration
 }
 
-// startRun starts rsync with args. It is over when finish or discard has returned.
-func (s *spawner) startRun(o *Options, args []string) (*run, error) {
+// pipe is a pipe whose end ours (0 reads, 1 writes) does not block, so that a Close ends a Read or Write. That of the
+// child does.
+func pipe(name string, ours int) (read, write *os.File, err error) {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, fmt.Errorf("make pipe for %s: %w", name, err)
+	}
+	_ = unix.SetNonblock(ends[ours], true)
+	return os.NewFile(uintptr(ends[0]), name), os.NewFile(uintptr(ends[1]), name), nil
+}
+
+// startRun starts rsync with the arguments of a line. It is over when finish or discard has returned.
+func (s *spawner) startRun(o *Options, l line, args []string) (*run, error) {
 	path, err := exec.LookPath(o.Program)
 	if err != nil {
 		return nil, err
 	}
-	var in, out [2]int
-	if err := unix.Pipe2(in[:], unix.O_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("make pipe: %w", err)
+	r := &run{spawner: s, pidfd: -1, handed: make(chan struct{}), done: make(chan struct{})}
+	if r.taken, r.list, err = pipe("list", 1); err != nil {
+		return nil, err
 	}
-	if err := unix.Pipe2(out[:], unix.O_CLOEXEC); err != nil {
-		unix.Close(in[0])
-		unix.Close(in[1])
-		return nil, fmt.Errorf("make pipe: %w", err)
-	}
-	// Our ends do not block, so that a Close ends a Write or Read. The child's ends stay as they are.
-	_ = unix.SetNonblock(in[1], true)
-	_ = unix.SetNonblock(out[0], true)
-	childOut := os.NewFile(uintptr(out[1]), "output")
-	r := &run{
-		spawner: s, pidfd: -1, handed: make(chan struct{}), done: make(chan struct{}),
-		taken: os.NewFile(uintptr(in[0]), "list"), list: os.NewFile(uintptr(in[1]), "list"), out: os.NewFile(uintptr(out[0]), "output"),
+	childOut, err := r.openOutput(l.streams())
+	if err != nil {
+		r.closeFiles()
+		return nil, err
 	}
 	r.cmd = &exec.Cmd{
 		Path: path, Args: append([]string{"rsync"}, args...), Env: o.env(),
 		Stdin: r.taken, Stdout: childOut, Stderr: &r.stderr, WaitDelay: killAfter,
 	}
 	err = s.start(r.cmd, &r.pidfd)
-	childOut.Close()
+	if r.live {
+		childOut.Close()
+	}
 	if err != nil {
 		r.closeFiles()
 		return nil, err
@@ -110,6 +119,19 @@ func (s *spawner) startRun(o *Options, args []string) (*run, error) {
 	}
 	go r.reap()
 	return r, nil
+}
+
+// openOutput makes what the process writes to. A kernel older than 3.17 has no files in memory.
+func (r *run) openOutput(stream bool) (child *os.File, err error) {
+	if !stream {
+		if fd, err := unix.MemfdCreate("output", unix.MFD_CLOEXEC); err == nil {
+			r.out = os.NewFile(uintptr(fd), "output")
+			return r.out, nil
+		}
+	}
+	r.live = true
+	r.out, child, err = pipe("output", 0)
+	return child, err
 }
 
 // reap waits for the end of the process. Between the end and the reaping the pid cannot be
@@ -153,12 +175,10 @@ func (r *run) finish(ctx context.Context, list []byte, lim limits, sink func(lin
 		defer close(guarded)
 		r.guard(ctx, stop, len(list) > 0, lim)
 	}()
-	err := eachLine(r.out, func(line []byte) error {
-		r.waiting.Store(true)
-		defer r.waiting.Store(false)
-		return sink(line)
-	})
-	if err != nil {
+	if !r.live {
+		<-guarded
+	}
+	if err := r.eachLine(sink); err != nil {
 		stop(err)
 	}
 	<-guarded
@@ -175,6 +195,18 @@ func (r *run) finish(ctx context.Context, list []byte, lim limits, sink func(lin
 	r.taken.Close() // so that a write of what nobody will read ends
 	<-written
 	return e
+}
+
+// eachLine calls sink with each line of the output.
+func (r *run) eachLine(sink func([]byte) error) error {
+	if !r.live {
+		return eachLine(io.NewSectionReader(r.out, 0, math.MaxInt64), sink)
+	}
+	return eachLine(r.out, func(line []byte) error {
+		r.waiting.Store(true)
+		defer r.waiting.Store(false)
+		return sink(line)
+	})
 }
 
 // write writes the list, until the process ends. What of it the process has read is exact at any time.
@@ -276,7 +308,9 @@ func (r *run) kill() {
 	case <-r.done:
 	case <-patience.C:
 	}
-	r.out.Close() // whoever still holds the other end is not waited for
+	if r.live {
+		r.out.Close() // whoever still holds the other end is not waited for
+	}
 }
 
 // discard ends a run that never got its list: an empty one is a clean end for both sides.

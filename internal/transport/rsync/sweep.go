@@ -50,7 +50,7 @@ func (t *Transport) Sweep(ctx context.Context, s transport.Sweep, yield func(tra
 
 // compare is one dry run.
 func (t *Transport) compare(ctx context.Context, l line, old bool, sp *spawner, s transport.Sweep, yield func(transport.Difference) error) (ending, error) {
-	r, err := sp.startRun(&t.o, t.o.args(l, old, s.Exclude...))
+	r, err := sp.startRun(&t.o, l, t.o.args(l, old, s.Exclude...))
 	if err != nil {
 		return ending{}, startError(err)
 	}

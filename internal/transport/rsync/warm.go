@@ -103,7 +103,7 @@ func (w *warm) after(l line, s *spawner, err error) {
 
 // start starts a run to be kept.
 func (w *warm) start(l line, s *spawner) {
-	r, err := s.startRun(&w.t.o, w.t.o.args(l, w.t.old()))
+	r, err := s.startRun(&w.t.o, l, w.t.o.args(l, w.t.old()))
 	if err != nil {
 		return // the next batch will meet the same error, and report it
 	}
