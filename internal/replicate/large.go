@@ -13,7 +13,7 @@ import (
 
 // runLarge sends large files, one after the other, beside the batches of everything else.
 func (s *sender) runLarge(ctx context.Context) {
-	for ctx.Err() == nil {
+	for s.gate.wait(ctx) {
 		m, ok := s.owed.TakeLarge()
 		if !ok {
 			select {
@@ -35,6 +35,11 @@ func (s *sender) sendLarge(ctx context.Context, m change.Mark) {
 		return
 	}
 	defer sess.users.Done()
+	if !s.gate.enter() {
+		s.owed.PutBack(m)
+		return
+	}
+	defer s.gate.leave()
 	s.begin(m.Path)
 	defer s.largeDone()
 	if seen, err := sess.root.Look(m.Path); err != nil || seen.At != m.Path || !seen.Stat.IsRegular() {

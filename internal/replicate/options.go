@@ -25,6 +25,10 @@ type Options struct {
 	Filter     *filter.Filter
 	// Initial sweeps every target once at the start (sersync -r).
 	Initial bool
+	// SweepEvery sweeps each target again, so long after the end of its last sweep, or after its start; 0 is never.
+	SweepEvery time.Duration
+	// SweepAt sweeps all targets when it is due; nil is never. A target whose last sweep is not done yet is left out.
+	SweepAt Schedule
 	// NoRemovals never removes anything on a target, sweeps included (<delete start="false">).
 	NoRemovals bool
 	// Events are switches of 2.5.4 that drop kinds of events; the zero value drops nothing.
@@ -89,7 +93,8 @@ type TargetOptions struct {
 	Quiet time.Duration
 	// Large is the size in bytes from which a file goes in the lane of large files. Default 64 MiB.
 	Large int64
-	// SweepExclude are patterns of the transport's own kind that bind sweeps only.
+	// SweepExclude are patterns of the transport's own kind that bind sweeps of everything only, not the comparison of
+	// a single directory in which something happened.
 	SweepExclude []string
 	// DeadAfter is how many times a path fails before it is a dead letter. Default 12.
 	DeadAfter int

@@ -67,14 +67,26 @@ func (s *Source) swap(opts Options, fresh []TargetOptions, before map[string]Tar
 		return errStopped
 	}
 	s.opts = opts
+	gates := map[string]*gate{}
 	for name := range before {
+		if r := s.senders[name]; r != nil {
+			gates[name] = r.sender.gate // it may be paused
+		}
 		delete(s.senders, name)
 	}
 	for _, t := range fresh {
-		if s.ctx != nil {
-			_, changed := before[t.Name]
-			s.start(t, opts.Initial && !changed)
+		if s.ctx == nil {
+			continue
 		}
+		_, changed := before[t.Name]
+		g := gates[t.Name]
+		if g == nil {
+			g = newGate()
+		}
+		s.start(t, opts.Initial && !changed, g)
+	}
+	for _, r := range s.senders {
+		poke(r.sender.replan)
 	}
 	return nil
 }

@@ -34,6 +34,9 @@ type sender struct {
 	seq            uint64
 	away           backoff
 	drain          chan struct{}
+	gate           *gate
+	// replan gets a value when a sweep may be due at another time than before.
+	replan chan struct{}
 
 	mu sync.Mutex
 	// large is the path in the lane of large files, deferred what waits for its end.
@@ -59,8 +62,8 @@ type running struct {
 	done   chan struct{}
 }
 
-// start starts the sender of a target. The lock of the source is held.
-func (s *Source) start(t TargetOptions, sweep bool) {
+// start starts the sender of a target, behind its gate. The lock of the source is held.
+func (s *Source) start(t TargetOptions, sweep bool, g *gate) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	r := &running{cancel: cancel, drain: make(chan struct{}), done: make(chan struct{})}
 	log := s.log.With("target", t.Name)
@@ -68,10 +71,11 @@ func (s *Source) start(t TargetOptions, sweep bool) {
 		src: s, opts: t, owed: s.journal.Open(t.Name), log: log,
 		report: newReport(log), max: batchMax, drain: r.drain,
 		cut: map[change.Path]time.Time{}, sweeps: newSweeps(), parked: make(chan struct{}, 1), settled: make(chan struct{}, 1),
+		gate: g, replan: make(chan struct{}, 1),
 	}
 	s.senders[t.Name] = r
 	if sweep {
-		r.sender.owed.Owe(change.Mark{Path: change.Root, Since: time.Now(), Bits: change.Tree | change.Extras})
+		r.sender.sweepAll()
 	}
 	go func() {
 		defer close(r.done)
@@ -86,14 +90,20 @@ func (s *sender) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.runLarge(ctx) })
 	wg.Go(func() { s.runSweeps(ctx) })
+	wg.Go(func() { s.runSchedule(ctx) })
 	for s.await(ctx) {
 		s.batch(ctx)
 	}
 	cancel()
 	wg.Wait()
 	// Whoever sends to this target next compares what was not compared.
-	_, marks := s.sweeps.take()
-	s.owed.PutBack(marks...)
+	for {
+		under, marks := s.sweeps.take()
+		if len(under) == 0 {
+			break
+		}
+		s.owed.PutBack(marks...)
+	}
 }
 
 // await returns true when it is time to take a batch.
@@ -101,6 +111,20 @@ func (s *sender) await(ctx context.Context) bool {
 	draining := false
 	drain := s.drain
 	for ctx.Err() == nil {
+		if since, inFlight := s.gate.paused(); !since.IsZero() {
+			if draining && !inFlight {
+				return false
+			}
+			select {
+			case <-ctx.Done():
+			case <-drain:
+				draining, drain = true, nil
+			case <-s.gate.opens():
+			case <-s.settled:
+			}
+			continue
+		}
+		shut := s.gate.shuts()
 		now := time.Now()
 		ready := later(s.away.until, s.paced.Add(-paceBurst*s.opts.Pace))
 		if ready.After(now) {
@@ -111,6 +135,7 @@ func (s *sender) await(ctx context.Context) bool {
 			case <-ctx.Done():
 			case <-drain:
 				draining, drain = true, nil
+			case <-shut:
 			case <-time.After(ready.Sub(now)):
 			}
 			continue
@@ -118,7 +143,10 @@ func (s *sender) await(ctx context.Context) bool {
 		if s.owed.Pending() {
 			s.gather(ctx)
 			s.quiet(ctx)
-			return ctx.Err() == nil
+			if since, _ := s.gate.paused(); since.IsZero() {
+				return ctx.Err() == nil
+			}
+			continue
 		}
 		if draining && !s.owed.Busy() {
 			return false
@@ -131,6 +159,7 @@ func (s *sender) await(ctx context.Context) bool {
 		case <-ctx.Done():
 		case <-drain:
 			draining, drain = true, nil
+		case <-shut:
 		case <-s.owed.News():
 		case <-s.settled:
 		case <-due:
@@ -191,6 +220,8 @@ func (s *sender) quiet(ctx context.Context) {
 			return
 		case <-limit:
 			return
+		case <-s.gate.shuts():
+			return
 		case <-s.drain:
 			return
 		case <-time.After(s.opts.Quiet):
@@ -214,12 +245,16 @@ func (s *sender) batch(ctx context.Context) {
 	s.started, s.seq = time.Now(), s.src.journal.Seq()
 	s.paced = later(s.paced, s.started).Add(s.opts.Pace)
 	p := s.plan(sess, s.owed.Take(s.max))
+	on := true
 	for _, run := range p.runs() {
-		if ctx.Err() != nil || s.away.until.After(time.Now()) {
+		// What follows a run that was not sent is not sent either.
+		on = on && ctx.Err() == nil && !s.away.until.After(time.Now()) && s.gate.enter()
+		if !on {
 			s.owed.PutBack(run.marks()...)
 			continue
 		}
 		s.send(ctx, sess, run)
+		s.gate.leave()
 	}
 }
 

@@ -130,7 +130,7 @@ func (s *Source) Run(ctx context.Context) error {
 	s.ctx = senders
 	s.state = "scanning"
 	for _, t := range s.opts.Targets {
-		s.start(t, s.opts.Initial)
+		s.start(t, s.opts.Initial, newGate())
 	}
 	s.mu.Unlock()
 

@@ -43,7 +43,7 @@ type Brake struct {
 // TargetStatus is what there is to say of one target.
 type TargetStatus struct {
 	Name string `json:"name"`
-	// State is "idle", "sending", or the kind of the error that keeps the target from working: "away", "busy", "full",
+	// State is "idle", "sending", "pausing" (paused, and something is still in flight), "paused", or the kind of the error that keeps the target from working: "away", "busy", "full",
 	// "read-only", "refused", "removals-refused", "misconfigured", "broken", "source-gone".
 	State string    `json:"state"`
 	Since time.Time `json:"since"`
@@ -64,6 +64,8 @@ type TargetStatus struct {
 	Removed uint64 `json:"removed"`
 	// Sweep is there while the target is being compared.
 	Sweep *SweepStatus `json:"sweep,omitempty"`
+	// Swept is when the last comparison of everything was done.
+	Swept *time.Time `json:"swept,omitempty"`
 	// NextTry is when a target that is away is tried again.
 	NextTry   *time.Time `json:"next_try,omitempty"`
 	LastError *LastError `json:"last_error,omitempty"`

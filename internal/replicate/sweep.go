@@ -15,7 +15,10 @@ type sweeps struct {
 	mu      *sync.Mutex
 	waiting map[change.Path][]change.Mark
 	doing   *SweepStatus
-	news    chan struct{}
+	// done is how many comparisons of everything came to their end, end when the last one did.
+	done int
+	end  time.Time
+	news chan struct{}
 }
 
 func newSweeps() sweeps {
@@ -39,17 +42,23 @@ func poke(c chan struct{}) {
 	}
 }
 
-// take takes all that waits. A directory below another one is part of it.
+// take takes what waits: everything, when that is asked for, or else directories. One below another one is part of it.
+// The two are not taken together, as they differ in what is left out.
 func (w *sweeps) take() (under []change.Path, marks []change.Mark) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for p, ms := range w.waiting {
-		marks = append(marks, ms...)
-		if !w.covered(p) {
-			under = append(under, p)
+	if ms, ok := w.waiting[change.Root]; ok {
+		under, marks = []change.Path{change.Root}, ms
+		delete(w.waiting, change.Root)
+	} else {
+		for p, ms := range w.waiting {
+			marks = append(marks, ms...)
+			if !w.covered(p) {
+				under = append(under, p)
+			}
 		}
+		clear(w.waiting)
 	}
-	clear(w.waiting)
 	if len(under) > 0 {
 		w.doing = &SweepStatus{Since: time.Now()}
 	}
@@ -72,6 +81,24 @@ func (w *sweeps) found() {
 	w.doing.Found++
 }
 
+// over says that the comparison is over, and whether it was one of everything that came to its end.
+func (w *sweeps) over(whole bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.doing = nil
+	if whole {
+		w.done++
+		w.end = time.Now()
+	}
+}
+
+// whole says how many comparisons of everything came to their end, and when the last one did.
+func (w *sweeps) whole() (int, time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.done, w.end
+}
+
 func (w *sweeps) status() *SweepStatus {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -89,7 +116,7 @@ func (s *sender) runSweeps(ctx context.Context) {
 		return
 	case <-s.src.primed:
 	}
-	for ctx.Err() == nil {
+	for s.gate.wait(ctx) {
 		under, marks := s.sweeps.take()
 		if len(under) == 0 {
 			select {
@@ -98,11 +125,13 @@ func (s *sender) runSweeps(ctx context.Context) {
 			}
 			continue
 		}
-		err := s.sweep(ctx, under, oldest(marks))
-		s.sweeps.mu.Lock()
-		s.sweeps.doing = nil
-		s.sweeps.mu.Unlock()
-		s.swept(ctx, marks, err)
+		// It sends nothing, so that a pause need not wait for its end.
+		comparing, done := s.gate.within(ctx)
+		err := s.sweep(comparing, under, oldest(marks))
+		s.sweeps.over(err == nil && under[0] == change.Root)
+		s.swept(comparing, marks, err)
+		done()
+		poke(s.replan)
 		poke(s.settled)
 	}
 }
@@ -125,8 +154,12 @@ func (s *sender) sweep(ctx context.Context, under []change.Path, since time.Time
 	// It takes none of the runs that may be under way at one time: it waits for batches that need one.
 	opts := s.src.options()
 	empty := sess.empty()
+	var exclude []string
+	if under[0] == change.Root {
+		exclude = s.opts.SweepExclude
+	}
 	return s.opts.Transport.Sweep(ctx, transport.Sweep{
-		Root: sess.root.File(), Under: under, Extras: !opts.NoRemovals, Exclude: s.opts.SweepExclude,
+		Root: sess.root.File(), Under: under, Extras: !opts.NoRemovals, Exclude: exclude,
 	}, func(d transport.Difference) error {
 		if !d.Path.Valid() || !opts.Filter.Verdict(d.Path, kindOf(d.Dir)).Keep {
 			return nil

@@ -3,7 +3,6 @@ package replicate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -21,10 +20,8 @@ func kindOf(dir bool) filter.Kind {
 // the named targets, all when none is named. While the source root is gone nobody knows, and it waits. It ends
 // with ctx, and with an error when the source was stopped before.
 func (s *Source) Wait(ctx context.Context, targets ...string) error {
-	for _, name := range targets {
-		if !slices.ContainsFunc(s.options().Targets, func(t TargetOptions) bool { return t.Name == name }) {
-			return fmt.Errorf("wait for target %q: source %q has no such target", name, s.options().Name)
-		}
+	if err := s.know("wait for", targets); err != nil {
+		return err
 	}
 	if err := s.flush(ctx); err != nil {
 		return err
@@ -162,6 +159,15 @@ func (s *sender) status() TargetStatus {
 		t.Oldest, t.Lag = &c.Oldest, time.Since(c.Oldest).Seconds()
 	}
 	t.Sweep = s.sweeps.status()
+	if n, end := s.sweeps.whole(); n > 0 {
+		t.Swept = &end
+	}
+	if since, inFlight := s.gate.paused(); !since.IsZero() {
+		t.State, t.Since, t.NextTry = "paused", since, nil
+		if inFlight {
+			t.State = "pausing"
+		}
+	}
 	t.DeadLetters = []DeadLetter{}
 	for _, o := range s.owed.Dead(100) {
 		t.DeadLetters = append(t.DeadLetters, DeadLetter{Path: o.Path.String(), Since: o.Since, Tries: o.Tries, Error: o.Err})
