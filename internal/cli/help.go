@@ -14,6 +14,10 @@ Commands:
   status [--json] [CONFIG]               say what a running sersync does, and what is not there yet
   wait [--target T] [--timeout D] [CONFIG]
                                          return when all that was written before is on the targets
+  sweep [--source S] [--target T] [--wait] [CONFIG]
+                                         compare targets with their source now, and send what differs
+  pause|resume [--source S] [--target T] [CONFIG]
+                                         send nothing to targets, and go on
   deletes list|approve [--source S] [CONFIG]
                                          removals that are held because the source looks broken
   version                                print the version
@@ -36,8 +40,8 @@ Exit codes:
   0  all is well
   1  an error, a configuration that cannot be used, a flag of 2.5.4 that does not exist
   2  a command that does not exist or was called wrongly
-  3  no sersync is running (status, wait, deletes)
-  4  the time of wait is over
+  3  no sersync is running (status, wait, sweep, pause, resume, deletes)
+  4  the time of wait, or of sweep --wait, is over
   5  another process already does this
   255  the configuration is missing or malformed
 `

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -106,7 +107,7 @@ func (p *printer) trouble(t replicate.TargetStatus) {
 	if t.Sweep != nil {
 		p.line("  %s is compared since %s, %d differences so far", about, clock(t.Sweep.Since), t.Sweep.Found)
 	}
-	if e := t.LastError; e != nil && t.State != "idle" && t.State != "sending" {
+	if e := t.LastError; e != nil && !slices.Contains(calm, t.State) {
 		p.line("  %s since %s: %s", about, clock(e.Since), p.paint(e.Text, red))
 		if e.Hint != "" {
 			p.line("    hint: %s", e.Hint)
@@ -132,6 +133,9 @@ func (p *printer) trouble(t replicate.TargetStatus) {
 		p.line("  %s cannot store: %s", about, limit)
 	}
 }
+
+// calm are the states of a target in which its last error is over.
+var calm = []string{"idle", "sending", "pausing", "paused"}
 
 // listMax is how many of a kind a person is shown; --json has all.
 const listMax = 10
@@ -162,7 +166,7 @@ func colourOf(state string) string {
 	switch state {
 	case "idle", "watching":
 		return green
-	case "sending", "scanning", "starting":
+	case "sending", "scanning", "starting", "pausing", "paused":
 		return yellow
 	}
 	return red

@@ -62,6 +62,51 @@ func (a api) Wait(ctx context.Context, target string) error {
 	return errors.Join(errs...)
 }
 
+func (a api) Sweep(sel httpd.Selection) ([]httpd.Pair, error) {
+	return a.control(sel, (*replicate.Source).Sweep)
+}
+
+func (a api) Pause(sel httpd.Selection) ([]httpd.Pair, error) {
+	return a.control(sel, (*replicate.Source).Pause)
+}
+
+func (a api) Resume(sel httpd.Selection) ([]httpd.Pair, error) {
+	return a.control(sel, (*replicate.Source).Resume)
+}
+
+// control does something with the selected targets, and says which those are.
+func (a api) control(sel httpd.Selection, do func(*replicate.Source, ...string) error) ([]httpd.Pair, error) {
+	selected := []httpd.Pair{}
+	var sources, targets []string
+	for _, r := range a.d.running() {
+		sources = append(sources, r.config.Name)
+		if sel.Source != "" && sel.Source != r.config.Name {
+			continue
+		}
+		var names []string
+		for _, t := range r.config.Targets {
+			targets = append(targets, t.URL())
+			if sel.Target == "" || sel.Target == t.URL() {
+				names = append(names, t.URL())
+				selected = append(selected, httpd.Pair{Source: r.config.Name, Target: t.URL()})
+			}
+		}
+		if len(names) == 0 {
+			continue // without a name it would be all
+		}
+		if err := do(r.source, names...); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case sel.Source != "" && !slices.Contains(sources, sel.Source):
+		return nil, httpd.UnknownName("source", sel.Source, sources)
+	case len(selected) == 0:
+		return nil, httpd.UnknownName("target", sel.Target, targets)
+	}
+	return selected, nil
+}
+
 func (a api) Approve(source string) ([]httpd.Released, error) {
 	released := []httpd.Released{}
 	var known []string

@@ -63,6 +63,25 @@ type Released struct {
 	Held   int    `json:"held"`
 }
 
+// Selection says which targets a request is about. Its zero value is all of them.
+type Selection struct {
+	// Source is the name of a source; all when it is empty.
+	Source string `json:"source,omitempty"`
+	// Target is the name of a target; all of the source when it is empty.
+	Target string `json:"target,omitempty"`
+}
+
+// Selected is the answer to POST /v1/sweep, /v1/pause and /v1/resume: the targets it was about.
+type Selected struct {
+	Targets []Pair `json:"targets"`
+}
+
+// Pair is one target of one source.
+type Pair struct {
+	Source string `json:"source"`
+	Target string `json:"target"`
+}
+
 // Backend is what the API asks. It is safe for concurrent use.
 type Backend interface {
 	Status() Status
@@ -71,6 +90,11 @@ type Backend interface {
 	Wait(ctx context.Context, target string) error
 	// Approve releases the removals that brakes hold.
 	Approve(source string) ([]Released, error)
+	// Sweep, Pause and Resume do so with the targets that are selected, and say which those are. A name that is not
+	// known is an *Error of the kind Unknown.
+	Sweep(Selection) ([]Pair, error)
+	Pause(Selection) ([]Pair, error)
+	Resume(Selection) ([]Pair, error)
 }
 
 // Kind says what an Error is about.

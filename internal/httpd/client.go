@@ -55,6 +55,26 @@ func (c *Client) Approve(ctx context.Context, req ApproveRequest) (Approved, err
 	return approved, c.ask(ctx, http.MethodPost, "/v1/deletes/approve", req, &approved)
 }
 
+// Sweep has the selected targets compared with their source. It does not wait for that.
+func (c *Client) Sweep(ctx context.Context, req Selection) (Selected, error) {
+	return c.control(ctx, "/v1/sweep", req)
+}
+
+// Pause sends nothing to the selected targets any more, once what is in flight is done.
+func (c *Client) Pause(ctx context.Context, req Selection) (Selected, error) {
+	return c.control(ctx, "/v1/pause", req)
+}
+
+// Resume ends a Pause of the selected targets.
+func (c *Client) Resume(ctx context.Context, req Selection) (Selected, error) {
+	return c.control(ctx, "/v1/resume", req)
+}
+
+func (c *Client) control(ctx context.Context, path string, req Selection) (Selected, error) {
+	var selected Selected
+	return selected, c.ask(ctx, http.MethodPost, path, req, &selected)
+}
+
 func (c *Client) ask(ctx context.Context, method, path string, body, into any) error {
 	var sent io.Reader
 	if body != nil {

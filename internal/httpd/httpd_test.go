@@ -27,6 +27,7 @@ type backend struct {
 	acked    chan struct{} // closed: waits are over
 	left     chan error    // a wait ended without its ack
 	released []Released
+	controls []string // what was done with selected targets
 }
 
 func (b *backend) Status() Status { return b.status }
@@ -50,6 +51,18 @@ func (b *backend) Approve(source string) ([]Released, error) {
 		return nil, errors.New("no removals today")
 	}
 	return b.released, nil
+}
+
+func (b *backend) Sweep(sel Selection) ([]Pair, error)  { return b.control("sweep", sel) }
+func (b *backend) Pause(sel Selection) ([]Pair, error)  { return b.control("pause", sel) }
+func (b *backend) Resume(sel Selection) ([]Pair, error) { return b.control("resume", sel) }
+
+func (b *backend) control(what string, sel Selection) ([]Pair, error) {
+	if sel.Target == "nobody" {
+		return nil, UnknownName("target", sel.Target, []string{"one", "two"})
+	}
+	b.controls = append(b.controls, what+" "+sel.Source+" "+sel.Target)
+	return []Pair{{Source: "www", Target: "one"}}, nil
 }
 
 // serve starts a server and returns its socket and a function that stops it.
@@ -259,6 +272,27 @@ func TestApprove(t *testing.T) {
 	}
 	if _, err := NewClient(socket).Approve(t.Context(), ApproveRequest{Source: "broken"}); kindOf(err) != Failed {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestTargetsAreSweptPausedAndResumedAsSelected(t *testing.T) {
+	b := newBackend()
+	socket, _ := serve(t, b, requestTime)
+	c := NewClient(socket)
+	for _, ask := range []func(context.Context, Selection) (Selected, error){c.Sweep, c.Pause, c.Resume} {
+		got, err := ask(t.Context(), Selection{Source: "www", Target: "one"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(Selected{Targets: []Pair{{Source: "www", Target: "one"}}}, got); diff != "" {
+			t.Error(diff)
+		}
+		if _, err := ask(t.Context(), Selection{Target: "nobody"}); kindOf(err) != Unknown {
+			t.Errorf("an unknown target: %v", err)
+		}
+	}
+	if diff := cmp.Diff([]string{"sweep www one", "pause www one", "resume www one"}, b.controls); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -105,6 +105,9 @@ func (s *Server) routes() http.Handler {
 	})
 	mux.HandleFunc("POST /v1/wait", s.wait)
 	mux.HandleFunc("POST /v1/deletes/approve", s.approve)
+	mux.HandleFunc("POST /v1/sweep", s.control(s.backend.Sweep))
+	mux.HandleFunc("POST /v1/pause", s.control(s.backend.Pause))
+	mux.HandleFunc("POST /v1/resume", s.control(s.backend.Resume))
 	return http.MaxBytesHandler(mux, bodyMax)
 }
 
@@ -150,6 +153,22 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.answer(w, http.StatusOK, Approved{Released: released})
+}
+
+// control answers a request that does something with selected targets.
+func (s *Server) control(do func(Selection) ([]Pair, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var req Selection
+		if !s.read(w, r, &req) {
+			return
+		}
+		targets, err := do(req)
+		if err != nil {
+			s.fail(w, err)
+			return
+		}
+		s.answer(w, http.StatusOK, Selected{Targets: targets})
+	}
 }
 
 // read takes the body of a request; an empty one is the zero request.
