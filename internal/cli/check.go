@@ -79,6 +79,12 @@ func (a *app) explain(cfg *config.Config, s config.Source) {
 	} else {
 		fmt.Fprintln(a.out, "  sends what changes from the start on; -r or initial compares every target first")
 	}
+	if s.Sweep.Every > 0 {
+		fmt.Fprintf(a.out, "  compares every target again %v after the end of the last comparison\n", s.Sweep.Every)
+	}
+	if s.Sweep.Schedule != "" {
+		fmt.Fprintf(a.out, "  compares every target at %q\n", s.Sweep.Schedule)
+	}
 	if !s.Delete {
 		fmt.Fprintln(a.out, "  never removes anything on a target")
 	}

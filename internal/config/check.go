@@ -97,10 +97,25 @@ func (r *report) checkMachine(c *Config) {
 			}
 		}
 	}
+	r.checkFailLog(c)
 	for _, name := range []string{"rsync", "ssh"} {
 		if _, err := exec.LookPath(name); programs[name] && err != nil {
 			r.add(Error, Place{File: c.File}, "program is not installed:", name, install(name, exec.LookPath))
 		}
+	}
+}
+
+// checkFailLog finds a fail log that would not be written: somebody else could put something in its place.
+func (r *report) checkFailLog(c *Config) {
+	if c.FailLog.Path == "" {
+		return
+	}
+	info, err := os.Lstat(c.FailLog.Path)
+	switch {
+	case err == nil && (!info.Mode().IsRegular() || owner(info) != uint32(os.Geteuid())):
+		r.add(Warning, Place{File: c.File}, "fail log is not written, it is no regular file of this user:", c.FailLog.Path, "remove it, or name another file")
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		r.add(Warning, Place{File: c.File}, "fail log cannot be written:", c.FailLog.Path, reason(err))
 	}
 }
 

@@ -86,9 +86,11 @@ type Events struct {
 // Sweep is the comparison with the targets of one source (the crontab of 2.5.4).
 type Sweep struct {
 	// Every is the time from the end of one to the start of the next; 0 is never, the
-	// default. Not active in this version.
+	// default.
 	Every time.Duration
-	// Exclude are rsync patterns that bind sweeps only (crontabfilter).
+	// Schedule is a line of cron for further ones, in local time; empty is never, the default. ParseSchedule takes it.
+	Schedule string
+	// Exclude are rsync patterns that bind sweeps of everything only (crontabfilter).
 	Exclude []string
 }
 
@@ -156,11 +158,11 @@ type Target struct {
 	DeadAfter int
 }
 
-// FailLog is the record of failures as 2.5.4 users know it. Not active in this version.
+// FailLog is the record of failures as 2.5.4 users know it.
 type FailLog struct {
 	// Path is empty for none.
 	Path string
-	// RetryEvery is how often what it records is tried again (timeToExecute). Default 60 min.
+	// RetryEvery is how often what failed is tried again, all at once (timeToExecute). Default 60 min.
 	RetryEvery time.Duration
 }
 

@@ -35,8 +35,8 @@ func TestExamplesParse(t *testing.T) {
 	text := read(t, "../../etc/sersync.yaml")
 	short, told := parseGood(t, "conf", text)
 	equal(t, []string(nil), told)
-	want = source(34, "/data/www", []filter.Rule{filter.Glob("", "*.swp"), filter.Glob("", "/cache/")},
-		target(76, Daemon, "172.16.1.41", "backup", func(t *Target) { t.User, t.PasswordFile = "rsync_backup", "/etc/rsync.password" }))
+	want = source(35, "/data/www", []filter.Rule{filter.Glob("", "*.swp"), filter.Glob("", "/cache/")},
+		target(79, Daemon, "172.16.1.41", "backup", func(t *Target) { t.User, t.PasswordFile = "rsync_backup", "/etc/rsync.password" }))
 	want.Initial = true
 	equal(t, want.Identity(), short.Sources[0].Identity())
 	equal(t, want.Targets[0].Identity(), short.Sources[0].Targets[0].Identity())
@@ -45,7 +45,7 @@ func TestExamplesParse(t *testing.T) {
 	long, _ := parseGood(t, "conf", regexp.MustCompile(`(?m)^( *)# ([a-z_]+:( |$))`).ReplaceAllString(text, "$1$2"))
 	got := long.Sources[0]
 	got.Targets[0].Params = []string{"-a"}
-	want.Name, want.Sweep = "www", Sweep{Every: 10 * time.Hour, Exclude: []string{"*.php"}}
+	want.Name, want.Sweep = "www", Sweep{Every: 10 * time.Hour, Schedule: "0 3 * * *", Exclude: []string{"*.php"}}
 	want.Rules = append(want.Rules, filter.Regex("", `(.*)\.svn`))
 	equal(t, want.Identity(), got.Identity())
 	equal(t, want.Targets[0].Identity(), got.Targets[0].Identity())

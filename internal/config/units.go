@@ -7,9 +7,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/robfig/cron/v3"
 )
 
 var errSize = errors.New(`write a size as "512KiB", "64MiB" or "1GiB" (or KB, MB, GB for powers of 1000)`)
+
+var errSchedule = errors.New(`write five fields as cron has them, minute, hour, day, month, day of the week: "0 3 * * *" is at three each night`)
 
 // sizeUnits are the units of sizes. As everywhere but in rsync, KB is 1000 and KiB is 1024.
 var sizeUnits = []struct {
@@ -100,6 +104,22 @@ func parseDuration(s string, low, high time.Duration) (time.Duration, error) {
 		return 0, fmt.Errorf("it must be from %s to %s", shortDuration(low), shortDuration(high))
 	}
 	return d, nil
+}
+
+// ParseSchedule reads five fields of cron, or a word as @daily.
+func ParseSchedule(s string) (cron.Schedule, error) {
+	// The library takes a time zone as well, and panics where nothing follows it; and @every, which is "every".
+	if s = strings.TrimSpace(s); strings.Contains(s, "TZ=") || strings.HasPrefix(s, "@every") {
+		return nil, errSchedule
+	}
+	schedule, err := cron.ParseStandard(s)
+	if err != nil {
+		return nil, errSchedule
+	}
+	if schedule.Next(time.Now()).IsZero() {
+		return nil, errors.New("there is no such day in the next five years")
+	}
+	return schedule, nil
 }
 
 // shortDuration is a duration without its parts that are zero: "1h" for "1h0m0s".

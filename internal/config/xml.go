@@ -120,7 +120,6 @@ func (x *xmlReader) crontab(e *element, s *Source) bool {
 		return false
 	}
 	s.Sweep.Every = x.minutes(e, "schedule", defaultSchedule, defaultSchedule, defaultSchedule)
-	x.notice(e.line, "<crontab> is parsed, not active in this version", "", "")
 	excludes := e.child("crontabfilter")
 	if !x.on(excludes, "start", false) {
 		return true
@@ -142,7 +141,7 @@ func (x *xmlReader) failLog(e *element) {
 		RetryEvery: x.minutes(e, "timeToExecute", defaultRetryEvery, 2*defaultRetryEvery, time.Minute),
 	}
 	if e != nil && x.config.FailLog.Path != "" {
-		x.notice(e.line, "<failLog> is parsed, not active in this version", "", "what failed is kept and tried again by itself; `sersync status` shows it")
+		x.notice(e.line, "<failLog> is for a person to read and to run; sersync does not run it", "", "what failed is tried again without it")
 	}
 }
 

@@ -52,7 +52,7 @@ func (y *yamlReader) topFields(sources **ynode) []field {
 		{"socket", y.path(&c.Socket)},
 		{"pid_file", y.path(&c.PidFile)},
 		{"log", func(n *ynode) { y.keys(n, "log", y.logFields(&c.Log)) }},
-		{"fail_log", y.failLog},
+		{"fail_log", func(n *ynode) { y.keys(n, "fail_log", y.failLogFields(&c.FailLog)) }},
 		{"defaults", func(n *ynode) { y.keys(n, "defaults", y.targetFields(&y.shared)) }},
 		{"sources", func(n *ynode) { *sources = n }},
 	}
@@ -121,11 +121,6 @@ func (y *yamlReader) logFields(l *Log) []field {
 	}
 }
 
-func (y *yamlReader) failLog(n *ynode) {
-	y.keys(n, "fail_log", y.failLogFields(&y.config.FailLog))
-	y.notice(n.line, "fail_log is parsed, not active in this version", "", "what failed is kept and tried again by itself; `sersync status` shows it")
-}
-
 func (y *yamlReader) failLogFields(l *FailLog) []field {
 	return []field{
 		{"path", y.path(&l.Path)},
@@ -164,21 +159,15 @@ func (y *yamlReader) sourceFields(s *Source, path *string, targets **ynode) []fi
 		{"quiet_wait", y.duration(&s.QuietWait, time.Millisecond, time.Hour)},
 		{"open_max", y.duration(&s.OpenMax, time.Second, 24*time.Hour)},
 		{"gap_every", y.duration(&s.GapEvery, time.Second, 24*time.Hour)},
-		{"sweep", func(n *ynode) { y.sweep(n, &s.Sweep) }},
+		{"sweep", func(n *ynode) { y.keys(n, "sweep", y.sweepFields(&s.Sweep)) }},
 		{"targets", func(n *ynode) { *targets = n }},
-	}
-}
-
-func (y *yamlReader) sweep(n *ynode, s *Sweep) {
-	y.keys(n, "sweep", y.sweepFields(s))
-	if s.Every > 0 {
-		y.notice(n.line, "sweep: every is parsed, not active in this version", "", "")
 	}
 }
 
 func (y *yamlReader) sweepFields(s *Sweep) []field {
 	return []field{
 		{"every", y.duration(&s.Every, time.Minute, 366*24*time.Hour)},
+		{"schedule", y.schedule(&s.Schedule)},
 		{"exclude", func(n *ynode) {
 			y.items(n, "exclude", func(n *ynode) {
 				var pattern string

@@ -84,6 +84,16 @@ func (y *yamlReader) duration(into *time.Duration, low, high time.Duration) func
 	})
 }
 
+func (y *yamlReader) schedule(into *string) func(*ynode) {
+	return y.checked(func(s string) error {
+		_, err := ParseSchedule(s)
+		if err == nil {
+			*into = s
+		}
+		return err
+	})
+}
+
 // wholeSeconds is a time-out, which rsync and ssh take in seconds.
 func (y *yamlReader) wholeSeconds(into *time.Duration) func(*ynode) {
 	return func(n *ynode) {

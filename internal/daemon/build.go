@@ -68,6 +68,7 @@ func (d *Daemon) sourceOptions(cfg *config.Config, s config.Source) (replicate.O
 		NewWatcher: newWatcher(log),
 		Filter:     rules,
 		Initial:    s.Initial,
+		SweepEvery: s.Sweep.Every,
 		NoRemovals: !s.Delete,
 		Events:     replicate.Events(s.Events),
 		CloseWait:  s.CloseWait,
@@ -77,6 +78,11 @@ func (d *Daemon) sourceOptions(cfg *config.Config, s config.Source) (replicate.O
 		Runs:       d.runs,
 		OnBatch:    d.opts.OnBatch,
 		Log:        d.log,
+	}
+	if s.Sweep.Schedule != "" {
+		if options.SweepAt, err = config.ParseSchedule(s.Sweep.Schedule); err != nil {
+			return options, fmt.Errorf("schedule sweeps at %q: %w", s.Sweep.Schedule, err)
+		}
 	}
 	for _, t := range s.Targets {
 		target, err := targetOptions(s, t, log)
