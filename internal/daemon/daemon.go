@@ -134,10 +134,16 @@ func (d *Daemon) serve(ctx context.Context, cfg *config.Config) error {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
 	go func() { served <- server.Run(serving) }()
+	failLogged := make(chan struct{})
+	go func() {
+		defer close(failLogged)
+		d.failLog().run(serving)
+	}()
 	err = d.up(ctx, cfg, served)
 	stopAll(d.running())
 	stopServing()
 	<-served
+	<-failLogged
 	return err
 }
 

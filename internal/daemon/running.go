@@ -73,9 +73,19 @@ func stopAll(all []*running) {
 	}
 }
 
+// target is the target of the source that has this name.
+func (r *running) target(name string) (config.Target, bool) {
+	i := slices.IndexFunc(r.config.Targets, func(t config.Target) bool { return t.URL() == name })
+	if i < 0 {
+		return config.Target{}, false
+	}
+	return r.config.Targets[i], true
+}
+
 // has reports whether the source has a target of this name.
 func (r *running) has(target string) bool {
-	return slices.ContainsFunc(r.config.Targets, func(t config.Target) bool { return t.URL() == target })
+	_, ok := r.target(target)
+	return ok
 }
 
 // wait returns when all that was changed before the call is acked by the targets. It ends

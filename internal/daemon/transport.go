@@ -11,6 +11,10 @@ import (
 
 // NewTransport makes the transport of a target. It starts nothing.
 func NewTransport(t config.Target, log *slog.Logger) (transport.Transport, error) {
+	return rsync.New(rsyncOptions(t, log))
+}
+
+func rsyncOptions(t config.Target, log *slog.Logger) rsync.Options {
 	o := rsync.Options{
 		Host:           t.Host,
 		Port:           t.Port,
@@ -29,7 +33,7 @@ func NewTransport(t config.Target, log *slog.Logger) (transport.Transport, error
 	} else {
 		o.Dir = t.Path
 	}
-	return rsync.New(o)
+	return o
 }
 
 // kibibytes rounds up: rsync takes a limit of 0 for none.
