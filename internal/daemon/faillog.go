@@ -111,7 +111,8 @@ func (f *failLog) write(text []byte) error {
 		return fmt.Errorf("empty fail log: %w", err)
 	}
 	if _, err := f.file.Write(text); err != nil {
-		return fmt.Errorf("write fail log: %w", err)
+		// Half a command is worse than none.
+		return fmt.Errorf("write fail log: %w", errors.Join(err, f.file.Truncate(0)))
 	}
 	f.written = text
 	return nil
