@@ -46,7 +46,10 @@ func (f *fake) state(target string) string {
 func (f *fake) sweeps(target string, compare func(context.Context) error) *[]time.Duration {
 	start := time.Now()
 	var at []time.Duration
-	f.targets[target].sweep = func(ctx context.Context, _ transport.Sweep, _ func(transport.Difference) error) error {
+	tr := f.targets[target]
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.sweep = func(ctx context.Context, _ transport.Sweep, _ func(transport.Difference) error) error {
 		at = append(at, time.Since(start))
 		if compare == nil {
 			return nil

@@ -85,10 +85,13 @@ func (f *fakeTransport) Apply(ctx context.Context, b transport.Batch) (transport
 }
 
 func (f *fakeTransport) Sweep(ctx context.Context, s transport.Sweep, yield func(transport.Difference) error) error {
-	if f.sweep == nil {
+	f.mu.Lock()
+	sweep := f.sweep
+	f.mu.Unlock()
+	if sweep == nil {
 		return nil
 	}
-	return f.sweep(ctx, s, yield)
+	return sweep(ctx, s, yield)
 }
 
 func (f *fakeTransport) Check(context.Context) (transport.Facts, error) {

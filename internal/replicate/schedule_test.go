@@ -3,6 +3,7 @@ package replicate_test
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,9 +68,10 @@ func TestSweepsComeWhenTheClockSaysSo(t *testing.T) {
 
 func TestTargetThatIsAwayIsSweptOnceWhenItIsBack(t *testing.T) {
 	inBubble(t, func(f *fake) { two(f); f.opts.SweepEvery = time.Hour }, func(f *fake) {
-		away := true
+		var away atomic.Bool
+		away.Store(true)
 		one := f.sweeps("one", func(context.Context) error {
-			if away {
+			if away.Load() {
 				return &transport.Error{Kind: transport.Away, Err: context.DeadlineExceeded}
 			}
 			return nil
@@ -77,7 +79,7 @@ func TestTargetThatIsAwayIsSweptOnceWhenItIsBack(t *testing.T) {
 		other := f.sweeps("two", nil)
 		f.rest(5*time.Hour + time.Minute)
 		near(f, *other, time.Hour, 2*time.Hour, 3*time.Hour, 4*time.Hour, 5*time.Hour)
-		away = false
+		away.Store(false)
 		f.rest(2 * time.Minute)
 		tries := len(*one)
 		f.rest(50 * time.Minute)
