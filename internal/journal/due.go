@@ -40,7 +40,7 @@ func (t *Target) stale(x timer) bool {
 	if x.o == nil {
 		return !t.again[x.again].due.Equal(x.due)
 	}
-	waits := x.o.State == Retry || x.o.State == Dead
+	waits := x.o.State == Retry || x.o.State == Delayed || x.o.State == Dead
 	return !waits || !x.o.Due.Equal(x.due) || t.owed[x.o.Path] != x.o
 }
 

@@ -192,9 +192,11 @@ func (w *world) step() {
 			return
 		}
 		switch k := w.r.IntN(10); {
-		case k < 5:
+		case k < 4:
 			w.ack(name, m)
 			return
+		case k == 4:
+			target.Delay(time.Now().Add(time.Duration(w.r.IntN(200))*time.Millisecond), m)
 		case k == 5:
 			target.PutBack(m)
 		case k == 6:
@@ -366,7 +368,7 @@ func (t *Target) consistent() error {
 		if waits && (!ok || state != o.State) {
 			return fmt.Errorf("%v is %d and stands in no queue", p, o.State)
 		}
-		if (o.State == Retry || o.State == Dead) != timed[o] {
+		if (o.State == Retry || o.State == Delayed || o.State == Dead) != timed[o] {
 			return fmt.Errorf("%v is %d and has a timer: %t", p, o.State, timed[o])
 		}
 		if o.low {

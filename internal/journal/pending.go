@@ -10,7 +10,7 @@ func (t *Target) Pending() bool {
 		len(t.timers) > 0 && !t.timers[0].due.After(time.Now())
 }
 
-// Busy reports whether anything is owed that does not wait for a time or a person.
+// Busy reports whether anything is owed that does not wait for a person, or because it failed.
 func (t *Target) Busy() bool {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
@@ -18,7 +18,7 @@ func (t *Target) Busy() bool {
 		return true
 	}
 	for _, o := range t.owed {
-		if o.State == Ready || o.State == InFlight || o.State == Large {
+		if o.State == Ready || o.State == InFlight || o.State == Large || o.State == Delayed {
 			return true
 		}
 	}

@@ -22,6 +22,8 @@ const (
 	InFlight
 	// Retry: a time, because it failed.
 	Retry
+	// Delayed: a moment, until it is known whether a brake holds it.
+	Delayed
 	// Braked: a brake on removals to be released.
 	Braked
 	// Large: the lane of large files.
@@ -172,7 +174,7 @@ func (t *Target) merge(m change.Mark) *owed {
 		o.later = d
 	}
 	o.Mark = o.Merge(m)
-	if o.State == Retry || o.State == Dead || o.State == Braked {
+	if o.State == Retry || o.State == Delayed || o.State == Dead || o.State == Braked {
 		o.State = Ready
 	}
 	if o.State == Ready && o.low {
@@ -268,6 +270,19 @@ func (t *Target) Hold(marks ...change.Mark) {
 			return
 		}
 		o.State = Braked
+	})
+}
+
+// Delay says that it is not known yet whether a removal is held: it is ready again at due, or when it is marked again.
+func (t *Target) Delay(due time.Time, marks ...change.Mark) {
+	t.each(marks, func(o *owed) {
+		if o.Seq != o.given { // marked again meanwhile
+			o.State = Ready
+			t.enqueue(o)
+			return
+		}
+		o.State, o.Due = Delayed, due
+		t.await(timer{due: due, o: o})
 	})
 }
 

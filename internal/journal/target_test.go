@@ -390,3 +390,24 @@ func TestRowsLiftedOutOfLowPriorityLeaveNothingBehind(t *testing.T) {
 		t.Errorf("%d stale rows", len(target.low))
 	}
 }
+
+// A removal that is not judged yet keeps a stop from ending, and costs no try.
+func TestDelayedIsReadyAgainWhenDueOrMarked(t *testing.T) {
+	j := New(0)
+	target := j.Open("t")
+	record(j, "a", at(1), 0)
+	record(j, "b", at(1), 0)
+	marks := target.Take(9)
+	target.Delay(time.Now().Add(time.Hour), marks[0])
+	target.Delay(time.Now(), marks[1])
+	if !target.Busy() || target.Counts().Retrying > 0 {
+		t.Errorf("busy %v, counts %+v", target.Busy(), target.Counts())
+	}
+	same(t, "batch", paths(target.Take(9)), []change.Path{"b"})
+	if _, ok := target.Next(); !ok {
+		t.Error("nothing is due")
+	}
+	record(j, "a", at(2), 0)
+	same(t, "batch", paths(target.Take(9)), []change.Path{"a"})
+	same(t, "tries", target.Tries("a"), 0)
+}

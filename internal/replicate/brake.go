@@ -18,6 +18,8 @@ const (
 	rootReplaced = "root-replaced"
 	rootEmpty    = "root-empty"
 	mountChanged = "mount-changed"
+	// removalBudget: the tree shrank by more than its budget.
+	removalBudget = "removal-budget"
 )
 
 // brake holds removals on all targets of a source, never transfers. It is released by a person, or by the
@@ -27,8 +29,9 @@ type brake struct {
 	// home is the root that was there at the start, or that a person approved.
 	home change.Stat
 	// root is on while the root is not what it was, empty from when it was found empty, mount from when a
-	// file system below it came or went. A root that is back says nothing of the other two.
-	root, empty, mount *Brake
+	// file system below it came or went, budget from when too much went. A root that is back says nothing of the others.
+	root, empty, mount, budget *Brake
+	spent                      spending
 }
 
 func (b *brake) engage(log *slog.Logger, kind, reason string) {
@@ -39,6 +42,8 @@ func (b *brake) engage(log *slog.Logger, kind, reason string) {
 		on = &b.empty
 	case mountChanged:
 		on = &b.mount
+	case removalBudget:
+		on = &b.budget
 	}
 	engaged := *on != nil && (*on).Kind == kind
 	if !engaged {
@@ -57,20 +62,23 @@ func (b *brake) release(log *slog.Logger, why string, kinds ...string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	released := false
-	for _, on := range []**Brake{&b.root, &b.empty, &b.mount} {
+	for _, on := range []**Brake{&b.root, &b.empty, &b.mount, &b.budget} {
 		if *on != nil && slices.Contains(kinds, (*on).Kind) {
 			log.Info("removals are released", "brake", (*on).Kind, "reason", why)
 			*on, released = nil, true
 		}
 	}
-	return released && b.root == nil && b.empty == nil && b.mount == nil
+	if slices.Contains(kinds, removalBudget) {
+		b.spent = spending{}
+	}
+	return released && b.root == nil && b.empty == nil && b.mount == nil && b.budget == nil
 }
 
 // engaged is why removals are held; nil when they are not.
 func (b *brake) engaged() *Brake {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, on := range []*Brake{b.root, b.empty, b.mount} {
+	for _, on := range []*Brake{b.root, b.empty, b.mount, b.budget} {
 		if on != nil {
 			why := *on
 			return &why
@@ -79,11 +87,12 @@ func (b *brake) engaged() *Brake {
 	return nil
 }
 
-// lost reports whether removals are held because the root was found empty, or what was mounted below it went.
+// lost reports whether removals are held because the root was found empty, what was mounted below it went, or too
+// much went.
 func (b *brake) lost() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.empty != nil || b.mount != nil
+	return b.empty != nil || b.mount != nil || b.budget != nil
 }
 
 // isHome reports whether st is the root that was there at the start or was approved.
@@ -99,9 +108,13 @@ func (b *brake) moveHome(st change.Stat) {
 	b.home = st
 }
 
-// mayRemove is asked right before removals are handed to a transport: is the root still what was looked at?
-func (s *session) mayRemove() bool {
-	return s.interlock() == nil && s.src.brake.engaged() == nil
+// mayRemove is asked right before removals are handed to a transport: is the root still what was looked at, and is
+// enough of it there?
+func (s *session) mayRemove() verdict {
+	if s.interlock() != nil || s.src.brake.engaged() != nil {
+		return held
+	}
+	return s.judge()
 }
 
 // interlock engages the brake when the root is not what it was. It reports what the check said.
@@ -119,7 +132,8 @@ func (s *session) interlock() error {
 }
 
 // guard looks at the root every second. It ends the session when the root is another one, and
-// releases the brake of an emptied source when nothing is held by it any more.
+// releases the brake of a source that lost something when nothing is held by it any more, or when it is back. It
+// judges the tree for targets that are away as well: what they lack is held when they are there again.
 func (s *session) guard(ctx context.Context, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -138,8 +152,14 @@ func (s *session) guard(ctx context.Context, cancel context.CancelCauseFunc) {
 			s.there = time.Now()
 			s.src.back(s)
 		}
+		if s.src.brake.engaged() == nil {
+			s.judge()
+		}
+		if s.regained() {
+			s.src.release("most of what had gone is back", removalBudget)
+		}
 		if s.src.brake.lost() && s.atRest() {
-			s.src.release("nothing is held any more", rootEmpty, mountChanged)
+			s.src.release("nothing is held any more", rootEmpty, mountChanged, removalBudget)
 		}
 	}
 }

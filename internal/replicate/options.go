@@ -31,6 +31,8 @@ type Options struct {
 	SweepAt Schedule
 	// NoRemovals never removes anything on a target, sweeps included (<delete start="false">).
 	NoRemovals bool
+	// RemovalBudget is by how much the source may shrink before its removals are held.
+	RemovalBudget RemovalBudget
 	// Events are switches of 2.5.4 that drop kinds of events; the zero value drops nothing.
 	Events Events
 	// CloseWait is how long a new file may stay open before it is sent all the same. Default 1 s.

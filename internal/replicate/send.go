@@ -11,8 +11,7 @@ import (
 
 // send hands one run to the transport and settles what it said, path by path.
 func (s *sender) send(ctx context.Context, sess *session, r *run) {
-	if r.removes() && !sess.mayRemove() {
-		s.owed.Hold(r.marks()...)
+	if r.removes() && !s.released(sess, r) {
 		return
 	}
 	b := s.batchOf(sess, r)
@@ -34,12 +33,25 @@ func (s *sender) send(ctx context.Context, sess *session, r *run) {
 	s.settle(r, report)
 }
 
+// released reports whether a run of removals may go. One that may not is held, or judged again in a moment.
+func (s *sender) released(sess *session, r *run) bool {
+	switch sess.mayRemove() {
+	case held:
+		s.owed.Hold(r.marks()...)
+		return false
+	case undecided:
+		s.owed.Delay(time.Now().Add(judgeAgain), r.marks()...)
+		return false
+	}
+	return true
+}
+
 // batchOf is what is handed to the transport. Where nothing may be removed, an update removes no directory to make
 // way either.
 func (s *sender) batchOf(sess *session, r *run) transport.Batch {
 	return transport.Batch{
 		Op: r.op, Root: sess.root.File(), Paths: r.paths(),
-		Keep: s.src.options().NoRemovals || !sess.mayRemove(),
+		Keep: s.src.options().NoRemovals || sess.mayRemove() != allowed,
 	}
 }
 

@@ -195,6 +195,7 @@ func (s *session) mark(events []watch.Event, all bool) (gone bool) {
 	s.open.Store(int64(s.settle.Len()))
 	if len(batch.list) > 0 {
 		s.src.marks.Add(uint64(len(batch.list)))
+		s.sample()
 		s.observer.Observe(batch.list)
 	}
 	for _, e := range came {

@@ -85,6 +85,7 @@ func (o Options) complete() (Options, error) {
 		o.Name = o.Path
 	}
 	o.GapEvery = orElse(o.GapEvery, 30*time.Second)
+	o.RemovalBudget = o.RemovalBudget.complete()
 	seen := map[string]bool{}
 	o.Targets = append([]TargetOptions(nil), o.Targets...)
 	for i := range o.Targets {
@@ -306,7 +307,8 @@ func (s *Source) closeTransports() {
 	}
 }
 
-// Approve releases the removals that a brake holds: what the source looks like now is meant.
+// Approve releases the removals that a brake holds: what the source looks like now is meant. The removal budget
+// is counted from now on.
 func (s *Source) Approve() {
 	if sess := s.session(); sess != nil {
 		s.brake.moveHome(sess.root.Stat())
@@ -314,7 +316,7 @@ func (s *Source) Approve() {
 		sess.walks.add(change.Root, time.Now())
 		sess.users.Done()
 	}
-	s.release("approved", rootGone, rootReplaced, rootEmpty, mountChanged)
+	s.release("approved", rootGone, rootReplaced, rootEmpty, mountChanged, removalBudget)
 }
 
 func (s *Source) release(why string, kinds ...string) {

@@ -32,7 +32,7 @@ type Gap struct {
 
 // Brake says why removals are held.
 type Brake struct {
-	// Kind is "root-gone", "root-replaced", "root-empty" or "mount-changed".
+	// Kind is "root-gone", "root-replaced", "root-empty", "mount-changed" or "removal-budget".
 	Kind   string    `json:"kind"`
 	Reason string    `json:"reason"`
 	Since  time.Time `json:"since"`

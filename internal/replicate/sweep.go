@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -153,12 +154,13 @@ func (s *sender) sweep(ctx context.Context, under []change.Path, since time.Time
 	defer sess.users.Done()
 	// It takes none of the runs that may be under way at one time: it waits for batches that need one.
 	opts := s.src.options()
+	f := findings{sender: s, since: since, whole: slices.Contains(under, change.Root)}
 	empty := sess.empty()
 	var exclude []string
 	if under[0] == change.Root {
 		exclude = s.opts.SweepExclude
 	}
-	return s.opts.Transport.Sweep(ctx, transport.Sweep{
+	err := s.opts.Transport.Sweep(ctx, transport.Sweep{
 		Root: sess.root.File(), Under: under, Extras: !opts.NoRemovals, Exclude: exclude,
 	}, func(d transport.Difference) error {
 		if !d.Path.Valid() || !opts.Filter.Verdict(d.Path, kindOf(d.Dir)).Keep {
@@ -168,12 +170,9 @@ func (s *sender) sweep(ctx context.Context, under []change.Path, since time.Time
 			s.src.brake.engage(s.log, rootEmpty, "the source is empty and the target is not")
 		}
 		s.sweeps.found()
-		m := change.Mark{Path: d.Path, Since: since}
-		if d.Extra {
-			m.Bits = change.Was(d.Dir)
-		}
-		return s.owed.OweLow(ctx, m)
+		return f.add(ctx, d)
 	})
+	return errors.Join(err, f.flush(ctx))
 }
 
 // swept settles the marks that asked for a comparison.

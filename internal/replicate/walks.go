@@ -157,6 +157,9 @@ func (s *session) walk(ctx context.Context) {
 
 // prime looks at the whole tree once. The first session fills the index with it, a later one compares.
 func (s *session) prime(ctx context.Context) {
+	// What a later session finds is judged by what the index knew before, a first one by what it has found.
+	s.sample()
+	defer s.sample()
 	if s.healing {
 		s.expand(ctx)
 		return

@@ -127,9 +127,10 @@ func (e *Error) Unwrap() error { return e.Err }
 // Difference is one path in which a target differs from the source.
 type Difference struct {
 	Path change.Path
-	// Extra: the target has it and the source has not.
-	Extra bool
-	Dir   bool
+	// Extra: the target has it and the source has not. Missing: the reverse. With neither both have it, and it is not
+	// the same.
+	Extra, Missing bool
+	Dir            bool
 	// Size is the size of a regular file at the source.
 	Size int64
 }

@@ -12,6 +12,7 @@ type item struct {
 	path    change.Path
 	deleted bool
 	sent    bool // a file whose content was sent
+	missing bool // it was not there
 	dir     bool
 	length  int64
 	bytes   int64
@@ -32,6 +33,7 @@ func parseItem(line []byte) (item, bool) {
 	case bytes.IndexByte([]byte("<>ch."), what[0]) < 0:
 		return item{}, false
 	}
+	it.missing = len(what) > 2 && what[2] == '+'
 	it.sent = what[0] == '<' || what[0] == '>'
 	var err error
 	if it.length, err = strconv.ParseInt(string(parts[1]), 10, 64); err != nil {

@@ -60,7 +60,7 @@ func (t *Transport) compare(ctx context.Context, l line, old bool, sp *spawner, 
 		if !ok || it.deleted && !s.Extras {
 			return nil
 		}
-		d := transport.Difference{Path: it.path, Extra: it.deleted, Dir: it.dir}
+		d := transport.Difference{Path: it.path, Extra: it.deleted, Missing: it.missing, Dir: it.dir}
 		if it.sent {
 			d.Size = it.length
 		}

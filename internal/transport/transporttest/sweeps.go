@@ -77,6 +77,25 @@ func sweepEqual(t *testing.T, b *bench) {
 	}
 }
 
+func sweepTellsMissing(t *testing.T, b *bench) {
+	b.differ()
+	var missing []string
+	err := b.Transport.Sweep(t.Context(), transport.Sweep{Root: b.root, Under: []change.Path{change.Root}, Extras: true}, func(d transport.Difference) error {
+		if d.Missing {
+			missing = append(missing, string(d.Path))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(missing)
+	want := []string{"d/f", "new", "newdir", "newdir/sub", "newdir/sub/f"}
+	if diff := cmp.Diff(want, missing); diff != "" {
+		t.Errorf("missing (-want +got):\n%s", diff)
+	}
+}
+
 func sweepYield(t *testing.T, b *bench) {
 	b.differ()
 	enough, calls := errors.New("enough"), 0

@@ -49,6 +49,7 @@ func Run(t *testing.T, start func(t *testing.T) Target) {
 		{"SweepFindsEveryDifference", sweepFinds},
 		{"SweepStaysBelowItsDirectories", sweepUnder},
 		{"SweepOfEqualTreesIsSilentAndChangesNothing", sweepEqual},
+		{"SweepTellsWhatIsMissing", sweepTellsMissing},
 		{"SweepEndsWithTheErrorOfYield", sweepYield},
 		{"CancelledContextEndsAtOnce", cancelled},
 		{"TwoBatchesAndASweepAtATime", together},

@@ -1,0 +1,61 @@
+package replicate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/transport"
+)
+
+// extrasMax bounds what a comparison keeps back of what a target has too much.
+const extrasMax = 100_000
+
+// findings are what a comparison found. What the target has too much is owed when all of it is known: whether it is
+// more than the removal budget allows.
+type findings struct {
+	sender *sender
+	since  time.Time
+	// whole: all of the target is compared. Where only a part is, it is because something went from the index, which
+	// was judged by that.
+	whole  bool
+	extras []change.Mark
+	// extra and missing are how many paths the target has too much and too little.
+	extra, missing int
+}
+
+func (f *findings) add(ctx context.Context, d transport.Difference) error {
+	m := change.Mark{Path: d.Path, Since: f.since}
+	if !d.Extra {
+		if d.Missing {
+			f.missing++
+		}
+		return f.sender.owed.OweLow(ctx, m)
+	}
+	m.Bits = change.Was(d.Dir)
+	f.extra++
+	f.extras = append(f.extras, m)
+	if len(f.extras) < extrasMax {
+		return nil
+	}
+	return f.flush(ctx)
+}
+
+// flush judges what was found so far, and owes it.
+func (f *findings) flush(ctx context.Context) error {
+	budget := f.sender.src.options().RemovalBudget
+	gone := f.extra - f.missing
+	had := f.sender.src.journal.Indexed() + gone
+	if f.whole && budget.exceeded(had, gone) {
+		f.sender.src.brake.engage(f.sender.log, removalBudget, fmt.Sprintf("the target has %d paths that the source has not, and lacks %d of %d; the budget is %v",
+			f.extra, f.missing, had-gone, budget))
+	}
+	for _, m := range f.extras {
+		if err := f.sender.owed.OweLow(ctx, m); err != nil {
+			return err
+		}
+	}
+	f.extras = f.extras[:0]
+	return nil
+}
