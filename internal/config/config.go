@@ -60,6 +60,8 @@ type Source struct {
 	Initial bool
 	// Delete lets removals reach the targets, sweeps included. Default true.
 	Delete bool
+	// RemovalBudget holds removals when more goes at once. Default: 1000 paths and 20 percent, or 50 percent.
+	RemovalBudget RemovalBudget
 	// Rules are the filter, in the order of the file. RulesFor adds what is our own.
 	Rules []filter.Rule
 	// Events are the kinds of events that are dropped. Default: none.
@@ -81,6 +83,16 @@ type Events struct {
 	NoCreateFile, NoCreateFolder, NoCloseWrite, NoMoveFrom, NoMoveTo, NoAttrib bool
 	// Modify sends a file at each write, without waiting for its close.
 	Modify bool
+}
+
+// RemovalBudget is by how much a source may shrink within a minute before its removals are held.
+type RemovalBudget struct {
+	// Off holds nothing.
+	Off bool
+	// Paths and Percent of the tree must both be exceeded.
+	Paths, Percent int
+	// Most is the percentage of a tree of a hundred paths or more that is too much by itself.
+	Most int
 }
 
 // Sweep is the comparison with the targets of one source (the crontab of 2.5.4).

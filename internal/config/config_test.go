@@ -33,7 +33,8 @@ func rule(place string) filter.Rule { return filter.Hidden(place) }
 func source(line int, path string, rules []filter.Rule, targets ...Target) Source {
 	return Source{
 		Place: Place{"conf", line}, Name: path, Path: path, Delete: true, Rules: rules,
-		CloseWait: time.Second, QuietWait: 5 * time.Second, OpenMax: time.Minute, GapEvery: 30 * time.Second,
+		RemovalBudget: RemovalBudget{Paths: 1000, Percent: 20, Most: 50},
+		CloseWait:     time.Second, QuietWait: 5 * time.Second, OpenMax: time.Minute, GapEvery: 30 * time.Second,
 		Targets: targets,
 	}
 }

@@ -23,6 +23,9 @@ const (
 	defaultFailLog        = "/tmp/rsync_fail_log.sh"
 	defaultRetryEvery     = time.Hour
 	defaultSchedule       = 600 * time.Minute
+	defaultBudgetPaths    = 1000
+	defaultBudgetPercent  = 20
+	defaultBudgetMost     = 50
 	defaultParams         = "-artuz"
 
 	daemonPort = 873
@@ -31,7 +34,8 @@ const (
 func newSource(place Place, path string) Source {
 	return Source{
 		Place: place, Path: path, Delete: true,
-		CloseWait: defaultCloseWait, QuietWait: defaultQuietWait, OpenMax: defaultOpenMax, GapEvery: defaultGapEvery,
+		RemovalBudget: RemovalBudget{Paths: defaultBudgetPaths, Percent: defaultBudgetPercent, Most: defaultBudgetMost},
+		CloseWait:     defaultCloseWait, QuietWait: defaultQuietWait, OpenMax: defaultOpenMax, GapEvery: defaultGapEvery,
 	}
 }
 

@@ -71,7 +71,7 @@ func keysOfYAML() []string {
 	var names []string
 	for _, fields := range [][]field{
 		y.topFields(&node), y.logFields(new(Log)), y.failLogFields(new(FailLog)), y.sourceFields(new(Source), new(string), &node),
-		y.eventFields(new(Events)), y.sweepFields(new(Sweep)), y.targetFields(new(settings)),
+		y.eventFields(new(Events)), y.budgetFields(new(RemovalBudget)), y.sweepFields(new(Sweep)), y.targetFields(new(settings)),
 		{{name: "url"}},
 	} {
 		for _, f := range fields {

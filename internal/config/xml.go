@@ -77,6 +77,7 @@ func (x *xmlReader) inotify(e *element, s *Source) {
 	}
 	strict := x.on(e, "strict", false)
 	s.Delete = on("delete")
+	x.budget(e.child("delete"), &s.RemovalBudget)
 	s.Events = Events{
 		NoCreateFolder: !must("createFolder"), NoCloseWrite: !must("closeWrite"),
 		NoMoveFrom: !must("moveFrom"), NoMoveTo: !must("moveTo"),
@@ -92,6 +93,17 @@ func (x *xmlReader) inotify(e *element, s *Source) {
 	}
 	if noAttrib {
 		x.notice(e.at(), `attrib is off, and changes of mode, owner and time are replicated all the same`, "", `<inotify strict="true"> brings the old behaviour back`)
+	}
+}
+
+// budget reads the removal budget, an attribute that is ours: on with its defaults, or off.
+func (x *xmlReader) budget(e *element, b *RemovalBudget) {
+	switch value := text(e, "budget", "on"); value {
+	case "on":
+	case "off":
+		b.Off = true
+	default:
+		x.fail(e.line, "budget of <delete> cannot be used:", value, `write "on" or "off"; the YAML has bounds`)
 	}
 }
 

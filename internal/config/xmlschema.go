@@ -30,7 +30,8 @@ func exclusion(name, entry string, attrs ...string) shape {
 // headShape is the whole of confxml.xml.
 func headShape() shape {
 	inotify := shape{name: "inotify", attrs: []string{"strict"}}
-	for _, name := range []string{"delete", "createFolder", "createFile", "closeWrite", "moveFrom", "moveTo", "attrib", "modify"} {
+	inotify.children = append(inotify.children, on("delete", "budget"))
+	for _, name := range []string{"createFolder", "createFile", "closeWrite", "moveFrom", "moveTo", "attrib", "modify"} {
 		inotify.children = append(inotify.children, on(name))
 	}
 	crontab := on("crontab", "schedule")

@@ -151,6 +151,7 @@ func (y *yamlReader) sourceFields(s *Source, path *string, targets **ynode) []fi
 		{"name", y.text(&s.Name)},
 		{"initial", y.bool(&s.Initial)},
 		{"delete", y.bool(&s.Delete)},
+		{"removal_budget", y.removalBudget(&s.RemovalBudget)},
 		{"exclude", y.rules(s, filter.CheckGlob, filter.Glob)},
 		{"exclude_regex", y.rules(s, filter.CheckRegex, filter.Regex)},
 		{"exclude_hidden", y.hidden(s)},
@@ -161,6 +162,29 @@ func (y *yamlReader) sourceFields(s *Source, path *string, targets **ynode) []fi
 		{"gap_every", y.duration(&s.GapEvery, time.Second, 24*time.Hour)},
 		{"sweep", func(n *ynode) { y.keys(n, "sweep", y.sweepFields(&s.Sweep)) }},
 		{"targets", func(n *ynode) { *targets = n }},
+	}
+}
+
+// removalBudget is "off", or its bounds.
+func (y *yamlReader) removalBudget(b *RemovalBudget) func(*ynode) {
+	return func(n *ynode) {
+		if n.kind == yScalar && n.text == "off" {
+			b.Off = true
+			return
+		}
+		if n.kind == yScalar {
+			y.fail(n.line, "removal_budget cannot be used:", n.text, `write "off", or below it paths, percent and most`)
+			return
+		}
+		y.keys(n, "removal_budget", y.budgetFields(b))
+	}
+}
+
+func (y *yamlReader) budgetFields(b *RemovalBudget) []field {
+	return []field{
+		{"paths", y.int(&b.Paths, 1, 1_000_000_000)},
+		{"percent", y.int(&b.Percent, 1, 100)},
+		{"most", y.int(&b.Most, 1, 100)},
 	}
 }
 

@@ -70,14 +70,17 @@ func (d *Daemon) sourceOptions(cfg *config.Config, s config.Source) (replicate.O
 		Initial:    s.Initial,
 		SweepEvery: s.Sweep.Every,
 		NoRemovals: !s.Delete,
-		Events:     replicate.Events(s.Events),
-		CloseWait:  s.CloseWait,
-		QuietWait:  s.QuietWait,
-		OpenMax:    s.OpenMax,
-		GapEvery:   s.GapEvery,
-		Runs:       d.runs,
-		OnBatch:    d.opts.OnBatch,
-		Log:        d.log,
+		RemovalBudget: replicate.RemovalBudget{
+			Off: s.RemovalBudget.Off, Paths: s.RemovalBudget.Paths, Percent: s.RemovalBudget.Percent, Most: s.RemovalBudget.Most,
+		},
+		Events:    replicate.Events(s.Events),
+		CloseWait: s.CloseWait,
+		QuietWait: s.QuietWait,
+		OpenMax:   s.OpenMax,
+		GapEvery:  s.GapEvery,
+		Runs:      d.runs,
+		OnBatch:   d.opts.OnBatch,
+		Log:       d.log,
 	}
 	if s.Sweep.Schedule != "" {
 		if options.SweepAt, err = config.ParseSchedule(s.Sweep.Schedule); err != nil {
