@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sersync/internal/httpd"
+	"sersync/internal/replicate"
 )
 
 func (a *app) deletes() *cobra.Command {
@@ -17,12 +18,14 @@ func (a *app) deletes() *cobra.Command {
 			return usage(fmt.Sprintf("there is no command %q", "deletes "+args[0]))
 		},
 	}
+	var listed pathsFlags
 	list := &cobra.Command{
 		Use:   "list [CONFIG]",
 		Short: "say which removals are held, and why",
 		Args:  between(0, 1, "the configuration file or nothing"),
-		RunE:  a.listDeletes,
+		RunE:  func(c *cobra.Command, args []string) error { return a.listDeletes(c, args, listed) },
 	}
+	listed.listing(list)
 	var source string
 	approve := &cobra.Command{
 		Use:   "approve [CONFIG]",
@@ -37,21 +40,33 @@ func (a *app) deletes() *cobra.Command {
 	return c
 }
 
-func (a *app) listDeletes(c *cobra.Command, args []string) error {
+func (a *app) listDeletes(c *cobra.Command, args []string, f pathsFlags) error {
 	all, err := running(c.Context(), args)
 	if err != nil {
 		return err
 	}
 	any := false
+	var held []replicate.Paths
 	for _, i := range all {
+		paths, err := i.Held(c.Context(), f.request())
+		if err != nil {
+			return err
+		}
+		held = append(held, paths.Targets...)
 		for _, s := range i.status.Sources {
-			if s.Brake == nil {
+			if s.Brake == nil || f.json || f.source != "" && f.source != s.Name {
 				continue
 			}
 			any = true
 			fmt.Fprintf(a.out, "%s: %s held since %s: %s: %s\n",
 				quote(s.Name), plural(s.Brake.Held, "removal"), clock(s.Brake.Since), s.Brake.Kind, s.Brake.Reason)
 		}
+	}
+	if f.json {
+		return a.pathsJSON(held)
+	}
+	for _, t := range held {
+		a.paths(t)
 	}
 	if !any {
 		fmt.Fprintln(a.out, "no removals are held")
@@ -60,14 +75,11 @@ func (a *app) listDeletes(c *cobra.Command, args []string) error {
 }
 
 func (a *app) approveDeletes(c *cobra.Command, args []string, source string) error {
-	all, err := running(c.Context(), args)
+	i, err := only(c, args)
 	if err != nil {
 		return err
 	}
-	if len(all) > 1 {
-		return usage("several sersync are running: name the CONFIG of one")
-	}
-	approved, err := all[0].Approve(c.Context(), httpd.ApproveRequest{Source: source})
+	approved, err := i.Approve(c.Context(), httpd.ApproveRequest{Source: source})
 	if err != nil {
 		return err
 	}

@@ -95,6 +95,7 @@ type Backend interface {
 	Sweep(Selection) ([]Pair, error)
 	Pause(Selection) ([]Pair, error)
 	Resume(Selection) ([]Pair, error)
+	PathsBackend
 }
 
 // Kind says what an Error is about.

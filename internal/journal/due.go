@@ -172,17 +172,3 @@ func (t *Target) Tries(p change.Path) int {
 	}
 	return 0
 }
-
-// Dead are the dead letters, oldest first, at the most max.
-func (t *Target) Dead(max int) []Owed {
-	t.j.mu.Lock()
-	defer t.j.mu.Unlock()
-	var dead []Owed
-	for _, o := range t.owed {
-		if o.State == Dead {
-			dead = append(dead, o.Owed)
-		}
-	}
-	slices.SortFunc(dead, func(a, b Owed) int { return a.Since.Compare(b.Since) })
-	return dead[:min(max, len(dead))]
-}

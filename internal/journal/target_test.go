@@ -248,7 +248,7 @@ func TestANewMarkEndsEveryWaitButThatForTheLane(t *testing.T) {
 		}
 	}
 	same(t, "counts", target.Counts(), Counts{Waiting: 3, Retrying: 1, Braked: 1, Dead: 1, Oldest: at(1)})
-	if dead := target.Dead(5); len(dead) != 1 || dead[0].Path != "dead" || dead[0].Err != errTest.Error() {
+	if dead, count := target.List(5, Dead); count != 1 || dead[0].Path != "dead" || dead[0].Err != errTest.Error() {
 		t.Errorf("dead letters are %+v", dead)
 	}
 	same(t, "batch", target.Take(10), []change.Mark(nil))
@@ -410,4 +410,37 @@ func TestDelayedIsReadyAgainWhenDueOrMarked(t *testing.T) {
 	record(j, "a", at(2), 0)
 	same(t, "batch", paths(target.Take(9)), []change.Path{"a"})
 	same(t, "tries", target.Tries("a"), 0)
+}
+
+func TestRetryMakesReadyAndForgetForgetsDeadLetters(t *testing.T) {
+	j := New(0)
+	target := j.Open("a")
+	for _, p := range []change.Path{"retry", "dead", "gone", "changed", "braked"} {
+		record(j, p, at(1), 0)
+	}
+	for _, m := range target.Take(10) {
+		if m.Path == "braked" {
+			target.Hold(m)
+		} else {
+			target.Fail(m, errTest, time.Now().Add(time.Hour), m.Path != "retry")
+		}
+	}
+	rows, count := target.List(2, Retry, Dead)
+	if count != 4 || len(rows) != 2 || rows[0].Path != "changed" || rows[1].Path != "dead" {
+		t.Errorf("listed %d: %+v", count, rows)
+	}
+	dead, _ := target.List(10, Dead)
+	record(j, "changed", at(2), 0)
+	same(t, "batch", paths(target.Take(10)), []change.Path{"changed"})
+	// What was marked anew since it was listed is not forgotten.
+	forgot := target.Forget(append(dead, rows[0])...)
+	if len(forgot) != 2 || forgot[0].Path != "dead" || forgot[1].Path != "gone" {
+		t.Errorf("forgot %+v", forgot)
+	}
+	same(t, "retried", target.Retry(), 1)
+	same(t, "batch", paths(target.Take(10)), []change.Path{"retry"})
+	same(t, "braked", target.Counts().Braked, 1)
+	if err := target.consistent(); err != nil {
+		t.Error(err)
+	}
 }

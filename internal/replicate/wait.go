@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sersync/internal/filter"
+	"sersync/internal/journal"
 )
 
 func kindOf(dir bool) filter.Kind {
@@ -169,7 +170,8 @@ func (s *sender) status() TargetStatus {
 		}
 	}
 	t.DeadLetters = []DeadLetter{}
-	for _, o := range s.owed.Dead(100) {
+	dead, _ := s.owed.List(100, journal.Dead)
+	for _, o := range dead {
 		t.DeadLetters = append(t.DeadLetters, DeadLetter{Path: o.Path.String(), Since: o.Since, Tries: o.Tries, Error: o.Err})
 	}
 	return t
