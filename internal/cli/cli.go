@@ -72,7 +72,11 @@ func (a *app) commands() *cobra.Command {
 		}
 		usual(c, args)
 	})
-	root.AddCommand(a.run(), a.sync(), a.check(), a.status(), a.wait(), a.deletes(), a.failed(), a.sweep(), a.pause(), a.resume(), a.version())
+	root.AddCommand(
+		a.run(), a.sync(), a.check(), a.explained(), a.diff(),
+		a.status(), a.wait(), a.sweep(), a.pause(), a.resume(), a.deletes(), a.failed(),
+		a.version(),
+	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root

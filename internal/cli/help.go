@@ -9,7 +9,10 @@ Usage:
 
 Commands:
   run CONFIG [-d] [-r] [-n N]            replicate what a configuration says (confxml.xml or YAML)
-  sync SRC TARGET... [--once]            replicate one directory, without a configuration
+  sync SRC TARGET... [--once|--dry-run]  replicate one directory, without a configuration
+  diff CONFIG [--source S] [--target T] [--json]
+                                         say in what the targets differ; changes nothing; 0 equal, 1 different, 2 trouble
+  explain CONFIG PATH...                 say which rule keeps or drops a path
   check CONFIG [--offline]               say what is wrong with a configuration, and what it does
   status [--json] [CONFIG]               say what a running sersync does, and what is not there yet
   wait [--target T] [--timeout D] [CONFIG]
@@ -20,6 +23,8 @@ Commands:
                                          send nothing to targets, and go on
   deletes list|approve [--source S] [CONFIG]
                                          removals that are held because the source looks broken
+  failed list|retry|clear [--source S] [--target T] [CONFIG]
+                                         paths that could not be sent: try them now, or forget them
   version                                print the version
   completion SHELL                       print completions for bash, zsh or fish
   help COMMAND                           explain one command
@@ -40,7 +45,7 @@ Exit codes:
   0  all is well
   1  an error, a configuration that cannot be used, a flag of 2.5.4 that does not exist
   2  a command that does not exist or was called wrongly
-  3  no sersync is running (status, wait, sweep, pause, resume, deletes)
+  3  no sersync is running (status, wait, sweep, pause, resume, deletes, failed)
   4  the time of wait, or of sweep --wait, is over
   5  another process already does this
   255  the configuration is missing or malformed

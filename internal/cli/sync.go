@@ -18,6 +18,8 @@ import (
 // syncFlags are the flags of sync.
 type syncFlags struct {
 	once         bool
+	dryRun       bool
+	unbound      bool
 	passwordFile string
 	exclude      []string
 	port         int
@@ -35,15 +37,32 @@ what changes until it is stopped. A TARGET is
     rsync://USER@HOST[:PORT]/MODULE[/PATH]    an rsync daemon
     USER@HOST:/PATH                           a directory over ssh
 
+With --dry-run it says in what they differ, and changes nothing: with 0 when all are equal, with 1 when any differs, as diff does.
 With --once it ends when the targets are equal: with 0, or with 1 when that cannot be reached.`,
 		Args: between(2, -1, "a source and at least one target"),
-		RunE: func(c *cobra.Command, args []string) error { return a.startSync(c.Context(), args, f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if f.dryRun {
+				return a.drySync(c.Context(), args, f)
+			}
+			return a.startSync(c.Context(), args, f)
+		},
 	}
 	c.Flags().BoolVar(&f.once, "once", false, "end when the targets are equal to the source")
+	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "say in what the targets differ, and change nothing")
+	c.Flags().BoolVar(&f.unbound, "no-removal-budget", false, "remove however much is too much on a target")
 	c.Flags().StringVar(&f.passwordFile, "password-file", "", "the password for rsync daemons, alone in a file that only its owner can read")
 	c.Flags().StringArrayVar(&f.exclude, "exclude", nil, `do not replicate what matches, as a line of .gitignore: "*.swp", "/cache/", "!keep.log"`)
 	c.Flags().IntVar(&f.port, "port", 0, "the port of targets that do not name one")
 	return c
+}
+
+// drySync says what a sync would do.
+func (a *app) drySync(ctx context.Context, args []string, f syncFlags) error {
+	cfg, _, err := config.FromArgs(args[0], args[1:], f.edit)
+	if err != nil {
+		return asDiff(err)
+	}
+	return a.diffAll(ctx, cfg, diffFlags{})
 }
 
 func (a *app) startSync(ctx context.Context, args []string, f syncFlags) error {
@@ -76,6 +95,7 @@ func (f syncFlags) edit(s *config.Source) {
 	for _, pattern := range f.exclude {
 		s.Rules = append(s.Rules, filter.Glob("--exclude", pattern))
 	}
+	s.RemovalBudget.Off = f.unbound
 	password := f.passwordFile
 	if password != "" {
 		// The configuration is no place to be relative to, so that it has absolute names only.
@@ -169,7 +189,11 @@ func hopeless(ctx context.Context, client *httpd.Client) error {
 	}
 	for _, s := range status.Sources {
 		if s.Brake != nil {
-			return fail(exitError, "removals are held: "+s.Brake.Reason, "")
+			hint := ""
+			if s.Brake.Kind == "removal-budget" {
+				hint = "--dry-run says what would go, --no-removal-budget lets it"
+			}
+			return fail(exitError, "removals are held: "+s.Brake.Reason, hint)
 		}
 		for _, t := range s.Targets {
 			if t.Dead > 0 {
