@@ -85,8 +85,13 @@ func (a *app) explain(cfg *config.Config, s config.Source) {
 	if s.Sweep.Schedule != "" {
 		fmt.Fprintf(a.out, "  compares every target at %q\n", s.Sweep.Schedule)
 	}
-	if !s.Delete {
+	switch b := s.RemovalBudget; {
+	case !s.Delete:
 		fmt.Fprintln(a.out, "  never removes anything on a target")
+	case b.Off:
+		fmt.Fprintln(a.out, "  removes on every target what goes, however much that is")
+	default:
+		fmt.Fprintf(a.out, "  holds removals when more than %d paths and %d %%, or %d %%, go within a minute\n", b.Paths, b.Percent, b.Most)
 	}
 	for _, r := range append(cfg.RulesFor(s), filter.Partial()) {
 		fmt.Fprintf(a.out, "  rule %s\n", r)
