@@ -180,8 +180,10 @@ func (w *world) step() {
 			old.Since = due
 		}
 		x.again[m.Path] = change.Mark{Path: m.Path, Since: old.Since, Bits: old.Bits | m.Bits}
-	case n < 63:
+	case n < 62:
 		target.Release()
+	case n == 62:
+		target.Retry()
 	case n == 63:
 		w.j.Drop(name)
 		w.j.Open(name)

@@ -110,7 +110,6 @@ func (s *session) sample() {
 // was walked, so the walks are waited for.
 func (s *session) judge() verdict {
 	opts := s.src.options()
-	since, walking := s.walks.oldest()
 	now := time.Now()
 	b := &s.src.brake
 	b.mu.Lock()
@@ -125,6 +124,7 @@ func (s *session) judge() verdict {
 		b.spent.over = now
 	}
 	over := b.spent.over
+	since, walking := s.walks.oldest()
 	// New directories all the time do not put it off for ever. Where nobody watches any more, nothing will be walked.
 	waits := now.Sub(over) < unpaired || walking && since.Before(over.Add(opts.RemovalBudget.Window))
 	if waits && !s.ended() {

@@ -6,11 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"sersync/internal/change"
 	"sersync/internal/replicate"
+	"sersync/internal/scan"
 	"sersync/internal/transport"
+	"sersync/internal/watch"
 )
 
 // files writes n files below dir, with a directory for each hundred.
@@ -88,6 +92,54 @@ func TestP7RenameOfMostOfTheTreeIsWithinTheBudget(t *testing.T) {
 		r.must(os.Rename(filepath.Join(r.dir, from), filepath.Join(r.dir, to)))
 		r.equal("one")
 	}
+	r.noBrake()
+}
+
+// gatedWatcher waits before it covers a directory.
+type gatedWatcher struct {
+	watch.Watcher
+	gate func(change.Path)
+}
+
+func (w gatedWatcher) Cover(fd int, p change.Path) error {
+	w.gate(p)
+	return w.Watcher.Cover(fd, p)
+}
+
+// A directory that was renamed is in the index when it was walked, and that may take long.
+func TestP7RenameIsJudgedWhenItWasWalked(t *testing.T) {
+	t.Parallel()
+	walked := make(chan struct{})
+	open := sync.OnceFunc(func() { close(walked) })
+	t.Cleanup(open)
+	r := newRig(t, func(r *rig) {
+		inner := r.opts.NewWatcher
+		r.opts.NewWatcher = func(root *scan.Root) (watch.Watcher, error) {
+			w, err := inner(root)
+			return gatedWatcher{w, func(p change.Path) {
+				if p == "moved" {
+					<-walked
+				}
+			}}, err
+		}
+	})
+	r.files("big", 1200)
+	r.files("rest", 300)
+	r.start()
+	r.equal("one")
+	r.must(os.Rename(filepath.Join(r.dir, "big"), filepath.Join(r.dir, "moved")))
+	r.eventually("the index shrinks", func() bool { return r.src.Status().Indexed < 500 })
+	// The guard judges every second, too.
+	judged := time.Now().Add(1500 * time.Millisecond)
+	r.eventually("it was judged several times", func() bool { return time.Now().After(judged) })
+	r.write("new", "transfers go on")
+	r.wants("new")
+	r.noBrake()
+	if n := r.count("one", "big"); n != 1200 {
+		t.Errorf("%d of 1200 files are left", n)
+	}
+	open()
+	r.equal("one")
 	r.noBrake()
 }
 
