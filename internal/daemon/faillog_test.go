@@ -193,6 +193,7 @@ func TestWhatFailedIsTriedAgainEverySoOften(t *testing.T) {
 			f.run(ctx)
 		}()
 		<-time.After(3*time.Hour + time.Minute)
+		synctest.Wait()
 		f.text = func() []byte { return []byte("at the end\n") }
 		cancel()
 		<-done
