@@ -20,6 +20,9 @@ const (
 	mountChanged = "mount-changed"
 )
 
+// BrakeKinds are all kinds of brakes.
+func BrakeKinds() []string { return []string{rootGone, rootReplaced, rootEmpty, mountChanged} }
+
 // brake holds removals on all targets of a source, never transfers. It is released by a person, or by the
 // root being as it was.
 type brake struct {
