@@ -61,6 +61,8 @@ type Daemon struct {
 
 	// locks are held for pairs of source and target, by their file. Only Run touches them.
 	locks map[string]*lock
+	// metrics are like locks: only Run touches them.
+	metrics metrics
 }
 
 // New is a daemon that Run starts.
@@ -115,6 +117,12 @@ func (d *Daemon) serve(ctx context.Context, cfg *config.Config) error {
 		closeAll(built)
 		return err
 	}
+	if err := d.listenMetrics(cfg.Metrics.Listen); err != nil {
+		closeAll(built)
+		server.Close()
+		return err
+	}
+	defer d.stopMetrics()
 	if os.Geteuid() == 0 {
 		if err := inotify.RaiseQueue(d.log); err != nil {
 			d.log.Warn("the kernel's queue of events stays short, so that bursts cost a look at the tree", "error", err)

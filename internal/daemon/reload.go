@@ -90,6 +90,7 @@ func (d *Daemon) reload(ctx context.Context) error {
 	}
 	d.say(problems)
 	err = d.swap(cfg, p, changed, started)
+	d.moveMetrics(cfg.Metrics.Listen)
 	d.releaseBut(wanted)
 	return err
 }
