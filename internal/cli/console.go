@@ -93,18 +93,20 @@ func plural(n int, what string) string {
 }
 
 // log is a log whose records are lines of the console.
-func (c *console) log(_ io.Writer, conf config.Log) *slog.Logger {
-	return slog.New(consoleLog{console: c, level: levelOf(conf)})
+func (c *console) log(_ io.Writer, _ config.Log, level slog.Leveler) *slog.Logger {
+	return slog.New(consoleLog{console: c, level: level})
 }
 
 // consoleLog is the slog.Handler of a console.
 type consoleLog struct {
 	console *console
-	level   slog.Level
+	level   slog.Leveler
 	attrs   []slog.Attr
 }
 
-func (l consoleLog) Enabled(_ context.Context, level slog.Level) bool { return level >= l.level }
+func (l consoleLog) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= l.level.Level()
+}
 
 func (l consoleLog) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder

@@ -28,8 +28,8 @@ type Options struct {
 	Version string
 	// Detached says that nobody watches: standard output and error go to the log file.
 	Detached bool
-	// NewLog makes the log that goes to w.
-	NewLog func(w io.Writer, c config.Log) *slog.Logger
+	// NewLog makes the log that goes to w, from a level on that may change.
+	NewLog func(w io.Writer, c config.Log, level slog.Leveler) *slog.Logger
 	// OnBatch, when not nil, is told of each batch.
 	OnBatch func(replicate.BatchDone)
 	// Up is called once the configuration is read, locks are held, roots are open and watched,
@@ -44,7 +44,9 @@ type Daemon struct {
 	opts    Options
 	log     *slog.Logger
 	logFile *logFile
-	started time.Time
+	// logLevel is from where on is logged.
+	logLevel slog.LevelVar
+	started  time.Time
 	// runs bounds the transport runs at one time.
 	runs chan struct{}
 	// said are the problems of the configuration that the log has.
@@ -218,6 +220,7 @@ func (d *Daemon) hup(ctx context.Context) {
 
 // openLog makes the log as the configuration wants it.
 func (d *Daemon) openLog(cfg *config.Config) error {
+	d.setLogLevel(cfg.Log.Level)
 	path := cfg.Log.File
 	if path == "" && d.opts.Detached {
 		var err error
@@ -228,7 +231,7 @@ func (d *Daemon) openLog(cfg *config.Config) error {
 		cfg.Log.File = path
 	}
 	if path == "" {
-		d.log = d.opts.NewLog(os.Stderr, cfg.Log)
+		d.log = d.opts.NewLog(os.Stderr, cfg.Log, &d.logLevel)
 		return nil
 	}
 	file, err := openLogFile(path, d.opts.Detached)
@@ -236,7 +239,7 @@ func (d *Daemon) openLog(cfg *config.Config) error {
 		return &Error{Err: err, Advice: "name a directory that this user can write with " + LogDirEnv + ", or a file in the configuration"}
 	}
 	d.logFile = file
-	d.log = d.opts.NewLog(file, cfg.Log)
+	d.log = d.opts.NewLog(file, cfg.Log, &d.logLevel)
 	return nil
 }
 

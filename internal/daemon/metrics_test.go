@@ -74,7 +74,9 @@ func live(t *testing.T, text string) *life {
 	d := New(Options{
 		Load:    func() (*config.Config, []config.Problem, error) { return config.Load(l.file) },
 		Version: "test", Hup: l.hup, Up: func(string) { close(l.up) },
-		NewLog: func(io.Writer, config.Log) *slog.Logger { return slog.New(slog.NewTextHandler(l.log, nil)) },
+		NewLog: func(_ io.Writer, _ config.Log, level slog.Leveler) *slog.Logger {
+			return slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: level}))
+		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { l.done <- d.Run(ctx) }()
@@ -307,7 +309,7 @@ func TestStartFailsWhereMetricsCannotBeServed(t *testing.T) {
 		taken.Addr(), run, run, t.TempDir(), t.TempDir()))
 	err = New(Options{
 		Load:   func() (*config.Config, []config.Problem, error) { return cfg, nil, nil },
-		NewLog: func(io.Writer, config.Log) *slog.Logger { return slog.New(slog.DiscardHandler) },
+		NewLog: func(io.Writer, config.Log, slog.Leveler) *slog.Logger { return slog.New(slog.DiscardHandler) },
 	}).Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.Contains(hintOf(err), "ss -ltnp") {
 		t.Errorf("error %v, hint %q", err, hintOf(err))

@@ -95,6 +95,8 @@ type Backend interface {
 	Sweep(Selection) ([]Pair, error)
 	Pause(Selection) ([]Pair, error)
 	Resume(Selection) ([]Pair, error)
+	// SetLogLevel changes from which of LogLevels on is logged, and returns from which it was.
+	SetLogLevel(level string) (was string)
 }
 
 // Kind says what an Error is about.

@@ -28,6 +28,7 @@ type backend struct {
 	left     chan error    // a wait ended without its ack
 	released []Released
 	controls []string // what was done with selected targets
+	level    string
 }
 
 func (b *backend) Status() Status { return b.status }

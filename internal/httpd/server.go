@@ -116,6 +116,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/sweep", s.control(s.backend.Sweep))
 	mux.HandleFunc("POST /v1/pause", s.control(s.backend.Pause))
 	mux.HandleFunc("POST /v1/resume", s.control(s.backend.Resume))
+	mux.HandleFunc("POST /v1/log-level", s.logLevel)
 	return http.MaxBytesHandler(mux, bodyMax)
 }
 
