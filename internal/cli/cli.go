@@ -72,7 +72,7 @@ func (a *app) commands() *cobra.Command {
 		}
 		usual(c, args)
 	})
-	root.AddCommand(a.run(), a.sync(), a.check(), a.status(), a.wait(), a.deletes(), a.sweep(), a.pause(), a.resume(), a.logLevel(), a.version())
+	root.AddCommand(a.run(), a.sync(), a.check(), a.status(), a.wait(), a.deletes(), a.sweep(), a.pause(), a.resume(), a.events(), a.logLevel(), a.version())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root

@@ -11,15 +11,12 @@ import (
 
 	"sersync/internal/change"
 	"sersync/internal/config"
+	"sersync/internal/httpd"
 	"sersync/internal/replicate"
-	"sersync/internal/transport"
 )
 
 // stamp is how the time stands in front of a line.
 const stamp = "15:04:05.000"
-
-// namesMax is how many names of a batch a person is shown.
-const namesMax = 5
 
 // console shows a person at a terminal what happens: one line a batch, one line a log record.
 type console struct {
@@ -65,24 +62,8 @@ func (c *console) batch(b replicate.BatchDone) {
 	if b.Err != nil {
 		return
 	}
-	var names []string
-	for _, p := range b.Paths[:min(len(b.Paths), namesMax)] {
-		names = append(names, p.String())
-	}
-	if len(b.Paths) > namesMax {
-		names = append(names, "…")
-	}
-	what := "sent"
-	if b.Op == transport.Remove || b.Op == transport.RemoveExact {
-		what = "removed"
-	}
-	amount := plural(len(b.Paths), "path")
-	if b.Bytes > 0 {
-		amount += " (" + size(b.Bytes) + ")"
-	}
-	preposition := map[string]string{"sent": "to", "removed": "from"}[what]
-	c.line(time.Now(), green, fmt.Sprintf("%s %s %s %s in %s: %s",
-		what, amount, preposition, c.name(b.Target), age(b.Took), strings.Join(names, ", ")))
+	colour, text := eventLine(httpd.EventOf(b), c.name)
+	c.line(time.Now(), colour, text)
 }
 
 func plural(n int, what string) string {

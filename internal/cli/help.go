@@ -20,6 +20,7 @@ Commands:
                                          send nothing to targets, and go on
   deletes list|approve [--source S] [CONFIG]
                                          removals that are held because the source looks broken
+  events [--json] [CONFIG]               show what it sends and removes, as it happens
   log-level debug|info|warn|error [CONFIG]
                                          change what a running sersync logs
   version                                print the version
@@ -42,7 +43,7 @@ Exit codes:
   0  all is well
   1  an error, a configuration that cannot be used, a flag of 2.5.4 that does not exist
   2  a command that does not exist or was called wrongly
-  3  no sersync is running (status, wait, sweep, pause, resume, deletes, log-level)
+  3  no sersync is running (status, wait, sweep, pause, resume, deletes, events, log-level)
   4  the time of wait, or of sweep --wait, is over
   5  another process already does this
   255  the configuration is missing or malformed

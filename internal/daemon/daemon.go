@@ -61,6 +61,9 @@ type Daemon struct {
 	reloaded    time.Time
 	reloadError string
 
+	// events passes on what happens.
+	events httpd.Feed
+
 	// locks are held for pairs of source and target, by their file. Only Run touches them.
 	locks map[string]*lock
 	// metrics are like locks: only Run touches them.

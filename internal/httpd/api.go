@@ -97,6 +97,8 @@ type Backend interface {
 	Resume(Selection) ([]Pair, error)
 	// SetLogLevel changes from which of LogLevels on is logged, and returns from which it was.
 	SetLogLevel(level string) (was string)
+	// Events is where batches are passed on.
+	Events() *Feed
 }
 
 // Kind says what an Error is about.

@@ -29,6 +29,7 @@ type backend struct {
 	released []Released
 	controls []string // what was done with selected targets
 	level    string
+	feed     Feed
 }
 
 func (b *backend) Status() Status { return b.status }

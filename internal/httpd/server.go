@@ -117,6 +117,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/pause", s.control(s.backend.Pause))
 	mux.HandleFunc("POST /v1/resume", s.control(s.backend.Resume))
 	mux.HandleFunc("POST /v1/log-level", s.logLevel)
+	mux.HandleFunc("GET /v1/events", s.events)
 	return http.MaxBytesHandler(mux, bodyMax)
 }
 
