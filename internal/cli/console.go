@@ -25,10 +25,13 @@ type console struct {
 	colours bool
 	// names are targets as the person wrote them.
 	names map[string]string
+	// width is that of the terminal, 0 for none; below is the line of progress that stands below all others.
+	width func() int
+	below string
 }
 
 func newConsole(out io.Writer) *console {
-	return &console{out: out, colours: terminal(out), names: map[string]string{}}
+	return &console{out: out, colours: terminal(out), names: map[string]string{}, width: func() int { return columns(out) }}
 }
 
 func (c *console) line(at time.Time, colour, text string) {
@@ -37,7 +40,29 @@ func (c *console) line(at time.Time, colour, text string) {
 	if c.colours && colour != "" {
 		text = colour + text + plain
 	}
-	fmt.Fprintf(c.out, "%s  %s\n", at.Format(stamp), text)
+	fmt.Fprintf(c.out, "%s%s  %s\n%s", c.erase(), at.Format(stamp), text, c.below)
+}
+
+// progress replaces the line that stands below all others, on a terminal only. It is cut to the width: one that is
+// wrapped could not be erased.
+func (c *console) progress(text string) {
+	width := c.width()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text = cut(text, width-1)
+	if width == 0 || text == c.below {
+		return
+	}
+	fmt.Fprint(c.out, c.erase()+text)
+	c.below = text
+}
+
+// erase takes the line of progress away.
+func (c *console) erase() string {
+	if c.below == "" {
+		return ""
+	}
+	return "\r\x1b[K"
 }
 
 // block says what is watched and where it goes.
