@@ -94,7 +94,7 @@ func targetFamilies() []family[replicate.TargetStatus] {
 		all = append(all, family[status]{desc, kind, values})
 	}
 	add(prometheus.GaugeValue, "state", "1 for the state that the target is in.", func(t status) map[string]float64 {
-		return oneOf(append([]string{"idle", "sending"}, transport.Kinds()...), t.State)
+		return oneOf(append([]string{"idle", "sending", "pausing", "paused"}, transport.Kinds()...), t.State)
 	}, "state")
 	add(prometheus.GaugeValue, "lag_seconds", "Age of the oldest change that is not on the target; 0 when all is there.",
 		one(func(t status) float64 { return t.Lag }))
