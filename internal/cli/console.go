@@ -11,15 +11,12 @@ import (
 
 	"sersync/internal/change"
 	"sersync/internal/config"
+	"sersync/internal/httpd"
 	"sersync/internal/replicate"
-	"sersync/internal/transport"
 )
 
 // stamp is how the time stands in front of a line.
 const stamp = "15:04:05.000"
-
-// namesMax is how many names of a batch a person is shown.
-const namesMax = 5
 
 // console shows a person at a terminal what happens: one line a batch, one line a log record.
 type console struct {
@@ -28,10 +25,13 @@ type console struct {
 	colours bool
 	// names are targets as the person wrote them.
 	names map[string]string
+	// width is that of the terminal, 0 for none; below is the line of progress that stands below all others.
+	width func() int
+	below string
 }
 
 func newConsole(out io.Writer) *console {
-	return &console{out: out, colours: terminal(out), names: map[string]string{}}
+	return &console{out: out, colours: terminal(out), names: map[string]string{}, width: func() int { return columns(out) }}
 }
 
 func (c *console) line(at time.Time, colour, text string) {
@@ -40,7 +40,29 @@ func (c *console) line(at time.Time, colour, text string) {
 	if c.colours && colour != "" {
 		text = colour + text + plain
 	}
-	fmt.Fprintf(c.out, "%s  %s\n", at.Format(stamp), text)
+	fmt.Fprintf(c.out, "%s%s  %s\n%s", c.erase(), at.Format(stamp), text, c.below)
+}
+
+// progress replaces the line that stands below all others, on a terminal only. It is cut to the width: one that is
+// wrapped could not be erased.
+func (c *console) progress(text string) {
+	width := c.width()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text = cut(text, width-1)
+	if width == 0 || text == c.below {
+		return
+	}
+	fmt.Fprint(c.out, c.erase()+text)
+	c.below = text
+}
+
+// erase takes the line of progress away.
+func (c *console) erase() string {
+	if c.below == "" {
+		return ""
+	}
+	return "\r\x1b[K"
 }
 
 // block says what is watched and where it goes.
@@ -65,24 +87,8 @@ func (c *console) batch(b replicate.BatchDone) {
 	if b.Err != nil {
 		return
 	}
-	var names []string
-	for _, p := range b.Paths[:min(len(b.Paths), namesMax)] {
-		names = append(names, p.String())
-	}
-	if len(b.Paths) > namesMax {
-		names = append(names, "…")
-	}
-	what := "sent"
-	if b.Op == transport.Remove || b.Op == transport.RemoveExact {
-		what = "removed"
-	}
-	amount := plural(len(b.Paths), "path")
-	if b.Bytes > 0 {
-		amount += " (" + size(b.Bytes) + ")"
-	}
-	preposition := map[string]string{"sent": "to", "removed": "from"}[what]
-	c.line(time.Now(), green, fmt.Sprintf("%s %s %s %s in %s: %s",
-		what, amount, preposition, c.name(b.Target), age(b.Took), strings.Join(names, ", ")))
+	colour, text := eventLine(httpd.EventOf(b), c.name)
+	c.line(time.Now(), colour, text)
 }
 
 func plural(n int, what string) string {
@@ -93,18 +99,20 @@ func plural(n int, what string) string {
 }
 
 // log is a log whose records are lines of the console.
-func (c *console) log(_ io.Writer, conf config.Log) *slog.Logger {
-	return slog.New(consoleLog{console: c, level: levelOf(conf)})
+func (c *console) log(_ io.Writer, _ config.Log, level slog.Leveler) *slog.Logger {
+	return slog.New(consoleLog{console: c, level: level})
 }
 
 // consoleLog is the slog.Handler of a console.
 type consoleLog struct {
 	console *console
-	level   slog.Level
+	level   slog.Leveler
 	attrs   []slog.Attr
 }
 
-func (l consoleLog) Enabled(_ context.Context, level slog.Level) bool { return level >= l.level }
+func (l consoleLog) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= l.level.Level()
+}
 
 func (l consoleLog) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder

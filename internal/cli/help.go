@@ -25,6 +25,9 @@ Commands:
                                          removals that are held because the source looks broken
   failed list|retry|clear [--source S] [--target T] [CONFIG]
                                          paths that could not be sent: try them now, or forget them
+  events [--json] [CONFIG]               show what it sends and removes, as it happens
+  log-level debug|info|warn|error [CONFIG]
+                                         change what a running sersync logs
   version                                print the version
   completion SHELL                       print completions for bash, zsh or fish
   help COMMAND                           explain one command
@@ -45,7 +48,7 @@ Exit codes:
   0  all is well
   1  an error, a configuration that cannot be used, a flag of 2.5.4 that does not exist
   2  a command that does not exist or was called wrongly
-  3  no sersync is running (status, wait, sweep, pause, resume, deletes, failed)
+  3  no sersync is running (status, wait, sweep, pause, resume, deletes, failed, events, log-level)
   4  the time of wait, or of sweep --wait, is over
   5  another process already does this
   255  the configuration is missing or malformed

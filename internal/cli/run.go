@@ -65,7 +65,7 @@ type service struct {
 	// reloads: there is a file that can be read again, at a SIGHUP.
 	reloads bool
 	// newLog and onBatch show a person what happens; nil writes an ordinary log.
-	newLog  func(io.Writer, config.Log) *slog.Logger
+	newLog  func(io.Writer, config.Log, slog.Leveler) *slog.Logger
 	onBatch func(replicate.BatchDone)
 	// up, when not nil, is called when the daemon is up.
 	up func()
@@ -122,20 +122,4 @@ func (a *app) detach(ctx context.Context) error {
 	}
 	fmt.Fprintf(a.out, "sersync runs as process %d; its log is %s\n", word.PID, word.LogFile)
 	return nil
-}
-
-// newLog is the log as the configuration wants it.
-func newLog(w io.Writer, c config.Log) *slog.Logger {
-	options := &slog.HandlerOptions{Level: levelOf(c)}
-	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
-}
-
-func levelOf(c config.Log) slog.Level {
-	var level slog.Level
-	// The configuration was validated: another word cannot stand here.
-	_ = level.UnmarshalText([]byte(c.Level))
-	return level
 }

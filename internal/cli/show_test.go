@@ -110,7 +110,7 @@ func TestConsoleShowsTheLog(t *testing.T) {
 	var out bytes.Buffer
 	c := newConsole(&out)
 	c.names["/abs/target"] = "./target"
-	log := c.log(nil, config.Log{Level: "info"}).With("source", "/s", "target", "/abs/target")
+	log := c.log(nil, config.Log{}, slog.LevelInfo).With("source", "/s", "target", "/abs/target")
 	log.Debug("too small")
 	log.Log(t.Context(), slog.LevelWarn, "target does not take changes", "error", "no\nroute", "hint", "")
 	if got, want := out.String()[len(stamp):], "  target does not take changes  target=./target  error=\"no\\nroute\"\n"; got != want {

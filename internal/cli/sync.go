@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -84,10 +85,19 @@ func (a *app) startSync(ctx context.Context, args []string, f syncFlags) error {
 		show.block(cfg)
 		return cfg, problems, nil
 	}
+	client := func() *httpd.Client { return httpd.NewClient(socket) }
+	if show.width() > 0 {
+		watching, stop := context.WithCancel(ctx)
+		var watched sync.WaitGroup
+		defer watched.Wait()
+		defer stop()
+		p := &progress{name: show.name, sending: map[string]goal{}}
+		s.up = func() { watched.Go(func() { p.watch(watching, show, client()) }) }
+	}
 	if !f.once {
 		return a.serve(ctx, s)
 	}
-	return a.syncOnce(ctx, s, func() *httpd.Client { return httpd.NewClient(socket) })
+	return a.syncOnce(ctx, s, client)
 }
 
 // edit puts what the flags say into the source.
@@ -119,7 +129,13 @@ func (a *app) syncOnce(ctx context.Context, s service, client func() *httpd.Clie
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	up := make(chan struct{})
-	s.up = func() { close(up) }
+	then := s.up
+	s.up = func() {
+		if then != nil {
+			then()
+		}
+		close(up)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- a.serve(running, s) }()
 	select {

@@ -31,6 +31,36 @@ func terminal(w io.Writer) bool {
 	return err == nil
 }
 
+// columns is the width of the terminal that w is; 0 when it is none that a line can be erased on.
+func columns(w io.Writer) int {
+	file, ok := w.(*os.File)
+	if !ok || os.Getenv("TERM") == "dumb" {
+		return 0
+	}
+	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	if size.Col == 0 {
+		return 80 // a terminal that does not know
+	}
+	return int(size.Col)
+}
+
+// cut is as much of the text as fits into so many columns. Whatever may be a letter of East Asia is taken for wide.
+func cut(text string, columns int) string {
+	for at, letter := range text {
+		columns--
+		if letter >= 0x1100 {
+			columns--
+		}
+		if columns < 0 {
+			return text[:at]
+		}
+	}
+	return text
+}
+
 // quote is a name as a person may see it: it cannot be mistaken for anything else on the screen.
 func quote(name string) string {
 	if name == "" {

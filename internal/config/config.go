@@ -32,6 +32,7 @@ type Config struct {
 	// PidFile is written by -d. Default: beside the socket, NAME.pid.
 	PidFile string
 	Log     Log
+	Metrics Metrics
 	Sources []Source
 	FailLog FailLog
 	// Plugins are parsed and validated, not active in this version.
@@ -46,6 +47,12 @@ type Log struct {
 	Format string
 	// Level is "debug", "info" (the default), "warn" or "error".
 	Level string
+}
+
+// Metrics says where Prometheus is answered.
+type Metrics struct {
+	// Listen is HOST:PORT, or :PORT for all addresses of this machine; empty, the default, for nowhere.
+	Listen string
 }
 
 // Source is one directory tree and where it goes.

@@ -50,6 +50,7 @@ func TestExamplesParse(t *testing.T) {
 	equal(t, want.Identity(), got.Identity())
 	equal(t, want.Targets[0].Identity(), got.Targets[0].Identity())
 	equal(t, Log{"/var/log/sersync.log", "text", "info"}, long.Log)
+	equal(t, Metrics{"127.0.0.1:9273"}, long.Metrics)
 	equal(t, FailLog{"/var/log/rsync_fail_log.sh", time.Hour}, long.FailLog)
 	equal(t, 0, long.Runs)
 }
@@ -70,7 +71,7 @@ func keysOfYAML() []string {
 	var node *ynode
 	var names []string
 	for _, fields := range [][]field{
-		y.topFields(&node), y.logFields(new(Log)), y.failLogFields(new(FailLog)), y.sourceFields(new(Source), new(string), &node),
+		y.topFields(&node), y.logFields(new(Log)), y.metricsFields(new(Metrics)), y.failLogFields(new(FailLog)), y.sourceFields(new(Source), new(string), &node),
 		y.eventFields(new(Events)), y.budgetFields(new(RemovalBudget)), y.sweepFields(new(Sweep)), y.targetFields(new(settings)),
 		{{name: "url"}},
 	} {

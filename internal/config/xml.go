@@ -27,6 +27,7 @@ func fromXML(r *report, data []byte) (*Config, error) {
 		x.config.Log.Level = "debug"
 	}
 	x.on(head.child("fileSystem"), "xfs", false)
+	x.metrics(head.child("metrics"))
 	common := newSource(Place{}, "")
 	x.inotify(head.child("inotify"), &common)
 	x.filter(head.child("filter"), &common)

@@ -66,6 +66,7 @@ func headShape() shape {
 		{name: "host", attrs: []string{"hostip", "port"}},
 		on("debug"),
 		{name: "fileSystem", attrs: []string{"xfs"}},
+		{name: "metrics", attrs: []string{"listen"}},
 		exclusion("filter", "exclude", "hidden"),
 		inotify, sersync, plugin,
 	}}

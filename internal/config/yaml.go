@@ -53,6 +53,7 @@ func (y *yamlReader) topFields(sources **ynode) []field {
 		{"pid_file", y.path(&c.PidFile)},
 		{"log", func(n *ynode) { y.keys(n, "log", y.logFields(&c.Log)) }},
 		{"fail_log", func(n *ynode) { y.keys(n, "fail_log", y.failLogFields(&c.FailLog)) }},
+		{"metrics", func(n *ynode) { y.keys(n, "metrics", y.metricsFields(&c.Metrics)) }},
 		{"defaults", func(n *ynode) { y.keys(n, "defaults", y.targetFields(&y.shared)) }},
 		{"sources", func(n *ynode) { *sources = n }},
 	}

@@ -79,7 +79,7 @@ func (d *Daemon) sourceOptions(cfg *config.Config, s config.Source) (replicate.O
 		OpenMax:   s.OpenMax,
 		GapEvery:  s.GapEvery,
 		Runs:      d.runs,
-		OnBatch:   d.opts.OnBatch,
+		OnBatch:   d.batch,
 		Log:       d.log,
 	}
 	if s.Sweep.Schedule != "" {

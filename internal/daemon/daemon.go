@@ -28,8 +28,8 @@ type Options struct {
 	Version string
 	// Detached says that nobody watches: standard output and error go to the log file.
 	Detached bool
-	// NewLog makes the log that goes to w.
-	NewLog func(w io.Writer, c config.Log) *slog.Logger
+	// NewLog makes the log that goes to w, from a level on that may change.
+	NewLog func(w io.Writer, c config.Log, level slog.Leveler) *slog.Logger
 	// OnBatch, when not nil, is told of each batch.
 	OnBatch func(replicate.BatchDone)
 	// Up is called once the configuration is read, locks are held, roots are open and watched,
@@ -44,7 +44,9 @@ type Daemon struct {
 	opts    Options
 	log     *slog.Logger
 	logFile *logFile
-	started time.Time
+	// logLevel is from where on is logged.
+	logLevel slog.LevelVar
+	started  time.Time
 	// runs bounds the transport runs at one time.
 	runs chan struct{}
 	// said are the problems of the configuration that the log has.
@@ -59,8 +61,13 @@ type Daemon struct {
 	reloaded    time.Time
 	reloadError string
 
+	// events passes on what happens.
+	events httpd.Feed
+
 	// locks are held for pairs of source and target, by their file. Only Run touches them.
 	locks map[string]*lock
+	// metrics are like locks: only Run touches them.
+	metrics metrics
 }
 
 // New is a daemon that Run starts.
@@ -115,6 +122,12 @@ func (d *Daemon) serve(ctx context.Context, cfg *config.Config) error {
 		closeAll(built)
 		return err
 	}
+	if err := d.listenMetrics(cfg.Metrics.Listen); err != nil {
+		closeAll(built)
+		server.Close()
+		return err
+	}
+	defer d.stopMetrics()
 	if os.Geteuid() == 0 {
 		if err := inotify.RaiseQueue(d.log); err != nil {
 			d.log.Warn("the kernel's queue of events stays short, so that bursts cost a look at the tree", "error", err)
@@ -210,6 +223,7 @@ func (d *Daemon) hup(ctx context.Context) {
 
 // openLog makes the log as the configuration wants it.
 func (d *Daemon) openLog(cfg *config.Config) error {
+	d.setLogLevel(cfg.Log.Level)
 	path := cfg.Log.File
 	if path == "" && d.opts.Detached {
 		var err error
@@ -220,7 +234,7 @@ func (d *Daemon) openLog(cfg *config.Config) error {
 		cfg.Log.File = path
 	}
 	if path == "" {
-		d.log = d.opts.NewLog(os.Stderr, cfg.Log)
+		d.log = d.opts.NewLog(os.Stderr, cfg.Log, &d.logLevel)
 		return nil
 	}
 	file, err := openLogFile(path, d.opts.Detached)
@@ -228,7 +242,7 @@ func (d *Daemon) openLog(cfg *config.Config) error {
 		return &Error{Err: err, Advice: "name a directory that this user can write with " + LogDirEnv + ", or a file in the configuration"}
 	}
 	d.logFile = file
-	d.log = d.opts.NewLog(file, cfg.Log)
+	d.log = d.opts.NewLog(file, cfg.Log, &d.logLevel)
 	return nil
 }
 

@@ -90,6 +90,8 @@ func (d *Daemon) reload(ctx context.Context) error {
 	}
 	d.say(problems)
 	err = d.swap(cfg, p, changed, started)
+	d.moveMetrics(cfg.Metrics.Listen)
+	d.setLogLevel(cfg.Log.Level)
 	d.releaseBut(wanted)
 	return err
 }
@@ -99,6 +101,8 @@ func (d *Daemon) keepFixed(cfg *config.Config) {
 	if cfg.Log.File == "" {
 		cfg.Log.File = d.config.Log.File
 	}
+	level := cfg.Log.Level
+	cfg.Log.Level = d.config.Log.Level
 	old := d.config
 	var differs []string
 	for name, same := range map[string]bool{
@@ -114,6 +118,7 @@ func (d *Daemon) keepFixed(cfg *config.Config) {
 		d.log.Warn("a restart is needed for some of what changed", "changed", differs)
 	}
 	cfg.Name, cfg.Runs, cfg.StateDir, cfg.Socket, cfg.PidFile, cfg.Log = old.Name, old.Runs, old.StateDir, old.Socket, old.PidFile, old.Log
+	cfg.Log.Level = level
 }
 
 // swap puts the new in the place of the old.

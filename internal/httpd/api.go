@@ -96,6 +96,10 @@ type Backend interface {
 	Pause(Selection) ([]Pair, error)
 	Resume(Selection) ([]Pair, error)
 	PathsBackend
+	// SetLogLevel changes from which of LogLevels on is logged, and returns from which it was.
+	SetLogLevel(level string) (was string)
+	// Events is where batches are passed on.
+	Events() *Feed
 }
 
 // Kind says what an Error is about.

@@ -76,35 +76,44 @@ func (c *Client) control(ctx context.Context, path string, req Selection) (Selec
 }
 
 func (c *Client) ask(ctx context.Context, method, path string, body, into any) error {
+	resp, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(resp.Body, answerMax)).Decode(into); err != nil {
+		return fmt.Errorf("read answer of sersync on %q: %w", c.socket, err)
+	}
+	return nil
+}
+
+// send is a request that was answered with 200. Who calls it closes the body.
+func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	var sent io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
 		if err != nil {
-			return fmt.Errorf("write request: %w", err)
+			return nil, fmt.Errorf("write request: %w", err)
 		}
 		sent = bytes.NewReader(text)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://sersync"+path, sent)
 	if err != nil {
-		return fmt.Errorf("write request: %w", err)
+		return nil, fmt.Errorf("write request: %w", err)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return c.unanswered(ctx, err)
+		return nil, c.unanswered(ctx, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
 	}
 	defer resp.Body.Close()
-	decoder := json.NewDecoder(io.LimitReader(resp.Body, answerMax))
-	if resp.StatusCode == http.StatusOK {
-		if err := decoder.Decode(into); err != nil {
-			return fmt.Errorf("read answer of sersync on %q: %w", c.socket, err)
-		}
-		return nil
-	}
 	var e Error
-	if err := decoder.Decode(&e); err != nil || e.Text == "" {
-		return fmt.Errorf("ask sersync on %q: answer %s", c.socket, resp.Status)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, answerMax)).Decode(&e); err != nil || e.Text == "" {
+		return nil, fmt.Errorf("ask sersync on %q: answer %s", c.socket, resp.Status)
 	}
-	return &e
+	return nil, &e
 }
 
 // unanswered says what it means that there was no answer at all.

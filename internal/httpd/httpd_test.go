@@ -28,6 +28,8 @@ type backend struct {
 	left     chan error    // a wait ended without its ack
 	released []Released
 	controls []string // what was done with selected targets
+	level    string
+	feed     Feed
 }
 
 func (b *backend) Status() Status { return b.status }

@@ -71,21 +71,29 @@ func (s *Server) Run(ctx context.Context) error {
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		BaseContext:    func(net.Listener) context.Context { return ctx },
 	}
+	if err := serveUntil(ctx, server, s.listener); err != nil {
+		return fmt.Errorf("serve socket %q: %w", s.path, err)
+	}
+	return nil
+}
+
+// serveUntil answers until ctx ends, and then lets what is under way end. The listener is closed.
+func serveUntil(ctx context.Context, server *http.Server, l net.Listener) error {
 	var stopping sync.WaitGroup
 	stopping.Add(1)
 	stop := context.AfterFunc(ctx, func() {
 		defer stopping.Done()
-		// The base context ended with ctx, so what is under way answers now.
+		// A base context that is ctx has ended, so that what is under way answers now.
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 		defer cancel()
 		if server.Shutdown(end) != nil {
 			server.Close()
 		}
 	})
-	err := server.Serve(s.listener)
+	err := server.Serve(l)
 	if stop() {
 		server.Close()
-		return fmt.Errorf("serve socket %q: %w", s.path, err)
+		return err
 	}
 	stopping.Wait()
 	return nil
@@ -109,6 +117,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/pause", s.control(s.backend.Pause))
 	mux.HandleFunc("POST /v1/resume", s.control(s.backend.Resume))
 	s.pathsRoutes(mux)
+	mux.HandleFunc("POST /v1/log-level", s.logLevel)
+	mux.HandleFunc("GET /v1/events", s.events)
 	return http.MaxBytesHandler(mux, bodyMax)
 }
 

@@ -22,6 +22,11 @@ const (
 	removalBudget = "removal-budget"
 )
 
+// BrakeKinds are all kinds of brakes.
+func BrakeKinds() []string {
+	return []string{rootGone, rootReplaced, rootEmpty, mountChanged, removalBudget}
+}
+
 // brake holds removals on all targets of a source, never transfers. It is released by a person, or by the
 // root being as it was.
 type brake struct {

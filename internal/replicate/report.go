@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ type report struct {
 }
 
 func newReport(log *slog.Logger) report {
-	return report{log: log, mu: new(sync.Mutex), s: &TargetStatus{State: "idle", Since: time.Now()}}
+	return report{log: log, mu: new(sync.Mutex), s: &TargetStatus{State: "idle", Since: time.Now(), RunsFailed: map[string]uint64{}}}
 }
 
 func (r report) status() TargetStatus {
@@ -28,6 +29,7 @@ func (r report) status() TargetStatus {
 	defer r.mu.Unlock()
 	s := *r.s
 	s.Limits = append([]string{}, s.Limits...)
+	s.RunsFailed = maps.Clone(s.RunsFailed)
 	return s
 }
 
@@ -87,8 +89,9 @@ func (r report) limit(text string) {
 func (r report) failed(te *transport.Error, next time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.s.Runs++
 	state := te.Kind.String()
+	r.s.Runs++
+	r.s.RunsFailed[state]++
 	if r.s.State != state {
 		r.log.Warn("target does not take changes", "state", state, "error", te.Err, "hint", te.Hint)
 		r.s.Since = time.Now()

@@ -60,6 +60,8 @@ type TargetStatus struct {
 	Files uint64 `json:"files"`
 	Bytes uint64 `json:"bytes"`
 	Runs  uint64 `json:"runs"`
+	// RunsFailed are those of Runs that the target did not take, by the kind of the error. A comparison counts when it failed.
+	RunsFailed map[string]uint64 `json:"runs_failed"`
 	// Removed counts the removals since the start.
 	Removed uint64 `json:"removed"`
 	// Sweep is there while the target is being compared.

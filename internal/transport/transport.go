@@ -102,8 +102,11 @@ const (
 	SourceGone
 )
 
-func (k Kind) String() string {
-	return [...]string{"broken", "away", "busy", "full", "read-only", "refused", "removals-refused", "misconfigured", "source-gone"}[k]
+func (k Kind) String() string { return Kinds()[k] }
+
+// Kinds are the names of all kinds, in their order.
+func Kinds() []string {
+	return []string{"broken", "away", "busy", "full", "read-only", "refused", "removals-refused", "misconfigured", "source-gone"}
 }
 
 // Error is a failure of a whole batch or sweep: a state of the target, not of its paths. No

@@ -1,0 +1,144 @@
+package httpd
+
+import (
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"sersync/internal/replicate"
+)
+
+// busy is a status in which something can be said of everything.
+func busy() Status {
+	return Status{
+		Version: "3.0", ReloadError: "no such file",
+		Sources: []replicate.Status{{
+			Name: "www", State: "watching", Watches: 3, Overflows: 2, Marks: 40, Open: 1, Indexed: 9,
+			Gaps:  []replicate.Gap{{Path: "some/dir"}},
+			Brake: &replicate.Brake{Kind: "root-empty", Held: 4},
+			Targets: []replicate.TargetStatus{
+				{
+					Name: "rsync://h/m", State: "away", Lag: 1.5, Waiting: 10, WaitingBytes: 2048, Retrying: 2, Held: 4, Dead: 1,
+					Files: 5, Bytes: 600, Removed: 7, Runs: 11, RunsFailed: map[string]uint64{"away": 3, "full": 1},
+					Sweep: &replicate.SweepStatus{Since: time.Now()}, DeadLetters: []replicate.DeadLetter{{Path: "some/file"}},
+				},
+				{Name: "/copy\xff", State: "idle"},
+				{Name: "/copy\xfe", State: "idle"},
+			},
+		}},
+	}
+}
+
+// samples are all values that a scrape of the status has, by name and labels.
+func samples(t *testing.T, s Status) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(newCollector(func() Status { return s }))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			all[f.GetName()+" "+labels(m)] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	return all
+}
+
+func labels(m *dto.Metric) string {
+	var all []string
+	for _, l := range m.GetLabel() {
+		all = append(all, l.GetName()+"="+l.GetValue())
+	}
+	return strings.Join(all, ",")
+}
+
+func TestMetricsSayWhatTheStatusSays(t *testing.T) {
+	all := samples(t, busy())
+	got := map[string]float64{}
+	for sample, v := range all {
+		// What is 0 because something else is so, and the build, which has the version of Go.
+		if v != 0 && !strings.HasPrefix(sample, "sersync_build_info") && strings.Contains(sample, "source=www") && !strings.Contains(sample, "copy") {
+			got[strings.Replace(sample, "source=www", "", 1)] = v
+		}
+	}
+	want := map[string]float64{
+		"sersync_source_state ,state=watching":                        1,
+		"sersync_source_watches ":                                     3,
+		"sersync_source_gaps ":                                        1,
+		"sersync_source_overflows_total ":                             2,
+		"sersync_source_marks_total ":                                 40,
+		"sersync_source_open_files ":                                  1,
+		"sersync_source_indexed_paths ":                               9,
+		"sersync_source_brake_engaged kind=root-empty,":               1,
+		"sersync_target_state ,state=away,target=rsync://h/m":         1,
+		"sersync_target_lag_seconds ,target=rsync://h/m":              1.5,
+		"sersync_target_owed_paths ,state=pending,target=rsync://h/m": 4,
+		"sersync_target_owed_paths ,state=retry,target=rsync://h/m":   2,
+		"sersync_target_owed_paths ,state=held,target=rsync://h/m":    4,
+		"sersync_target_owed_paths ,state=dead,target=rsync://h/m":    1,
+		"sersync_target_owed_bytes ,target=rsync://h/m":               2048,
+		"sersync_target_sent_files_total ,target=rsync://h/m":         5,
+		"sersync_target_sent_bytes_total ,target=rsync://h/m":         600,
+		"sersync_target_removals_total ,target=rsync://h/m":           7,
+		"sersync_target_runs_total result=ok,,target=rsync://h/m":     7,
+		"sersync_target_runs_total result=away,,target=rsync://h/m":   3,
+		"sersync_target_runs_total result=full,,target=rsync://h/m":   1,
+		"sersync_target_sweeping ,target=rsync://h/m":                 1,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if v, ok := all["sersync_config_last_reload_successful "]; v != 0 || !ok {
+		t.Errorf("last reload successful: %v, %v", v, ok)
+	}
+	if _, ok := all[`sersync_target_lag_seconds source=www,target="/copy\xff"`]; !ok {
+		t.Error("a name that is no text has no metrics")
+	}
+	for sample := range all {
+		if strings.Contains(sample, "some/") {
+			t.Errorf("%s has the path of a file", sample)
+		}
+	}
+}
+
+// names are the metrics of ours, with their labels.
+func names(t *testing.T) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	for sample := range samples(t, busy()) {
+		name, labels, _ := strings.Cut(sample, " ")
+		for label := range strings.SplitSeq(labels, ",") {
+			key, _, _ := strings.Cut(label, "=")
+			all[name] = append(all[name], key)
+		}
+	}
+	return all
+}
+
+func TestEveryMetricIsDocumented(t *testing.T) {
+	for _, file := range []string{"../../docs/operations.md", "../../docs/operations.zh-CN.md"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var written []string
+		for _, found := range regexp.MustCompile("`(sersync_[a-z_]+)`").FindAllStringSubmatch(string(text), -1) {
+			written = append(written, found[1])
+		}
+		slices.Sort(written)
+		if diff := cmp.Diff(slices.Sorted(maps.Keys(names(t))), slices.Compact(written)); diff != "" {
+			t.Errorf("%s (-metrics +document):\n%s", file, diff)
+		}
+	}
+}
