@@ -29,7 +29,7 @@ func TestP1ConvergeAfterRandomOperations(t *testing.T) {
 	for _, seed := range seeds {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, nil)
+			r := newRig(t, noBudget)
 			r.start()
 			var wg sync.WaitGroup
 			for i := range uint64(4) {

@@ -35,6 +35,7 @@ func TestP2NemesisKillsRunsAndTheTarget(t *testing.T) {
 				o := r.target("one", func(o *rsync.Options) { o.Timeout = 2 * time.Second })
 				o.Large = 4096
 				r.opts.Targets = []replicate.TargetOptions{o}
+				noBudget(r)
 			})
 			r.start()
 			var wg sync.WaitGroup

@@ -29,7 +29,7 @@ func (r *rig) changed(module string, n int) replicate.TargetOptions {
 
 func TestTargetsComeChangeAndGoWhileFilesAreWritten(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, nil)
+	r := newRig(t, noBudget)
 	r.start()
 	var wg sync.WaitGroup
 	stop := make(chan struct{})

@@ -51,6 +51,9 @@ func newRig(t testing.TB, change func(*rig)) *rig {
 	return r
 }
 
+// noBudget is for tests whose writers remove at random.
+func noBudget(r *rig) { r.opts.RemovalBudget = replicate.RemovalBudget{Off: true} }
+
 // target describes a module of the daemon.
 func (r *rig) target(module string, change func(*rsync.Options)) replicate.TargetOptions {
 	r.t.Helper()
