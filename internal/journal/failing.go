@@ -38,16 +38,3 @@ func oldest(rows []Owed, max int) []Owed {
 	})
 	return rows[:min(max, len(rows))]
 }
-
-// RetryAll makes everything ready that failed and waits for its time, dead letters too.
-func (t *Target) RetryAll() {
-	t.j.mu.Lock()
-	defer t.j.mu.Unlock()
-	for _, o := range t.owed {
-		if o.State == Retry || o.State == Dead {
-			o.State = Ready
-			t.enqueue(o)
-		}
-	}
-	t.wake()
-}

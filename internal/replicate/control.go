@@ -36,7 +36,7 @@ func (s *Source) Resume(targets ...string) error {
 // RetryAll tries everything again that failed, on all targets, without waiting for its time.
 func (s *Source) RetryAll() {
 	for _, r := range s.running() {
-		r.sender.owed.RetryAll()
+		r.sender.owed.Retry()
 	}
 }
 
