@@ -16,6 +16,7 @@ Commands:
                                          return when all that was written before is on the targets
   deletes list|approve [--source S] [CONFIG]
                                          removals that are held because the source looks broken
+  convert FILE [-o OUT]                  print the YAML for a confxml.xml or an lsyncd.conf.lua
   version                                print the version
   completion SHELL                       print completions for bash, zsh or fish
   help COMMAND                           explain one command

@@ -1,0 +1,7 @@
+package convert
+
+import "errors"
+
+func fromLsyncd(file string, data []byte, dir string) (Result, error) {
+	return Result{}, errors.New("todo")
+}
