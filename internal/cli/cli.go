@@ -73,7 +73,7 @@ func (a *app) commands() *cobra.Command {
 		usual(c, args)
 	})
 	root.AddCommand(a.run(), a.sync(), a.check(), a.status(), a.wait(), a.deletes(), a.version())
-	root.AddCommand(a.convert())
+	root.AddCommand(a.convert(), a.watch())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root

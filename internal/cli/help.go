@@ -17,6 +17,7 @@ Commands:
   deletes list|approve [--source S] [CONFIG]
                                          removals that are held because the source looks broken
   convert FILE [-o OUT]                  print the YAML for a confxml.xml or an lsyncd.conf.lua
+  watch FILE... [-mrq] [-e EVENTS]       print what happens, as inotifywait does
   version                                print the version
   completion SHELL                       print completions for bash, zsh or fish
   help COMMAND                           explain one command
