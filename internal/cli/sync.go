@@ -36,6 +36,8 @@ what changes until it is stopped. A TARGET is
     USER@HOST:/PATH                           a directory over ssh
 
 With --once it ends when the targets are equal: with 0, or with 1 when that cannot be reached.`,
+		Example: `  sersync sync /data /mnt/copy --exclude '*.swp'
+  sersync sync /data rsync://backup@172.16.1.41/data --password-file /etc/rsync.password`,
 		Args: between(2, -1, "a source and at least one target"),
 		RunE: func(c *cobra.Command, args []string) error { return a.startSync(c.Context(), args, f) },
 	}
