@@ -44,9 +44,13 @@ Events: access, modify, attrib, close_write, close_nowrite, close, open, moved_t
 With -r, symlinks below the directory are not followed.`,
 		Example: `  sersync watch -mrq --timefmt '%Y-%m-%d:%H:%M' --format '%T %w%f' -e create,delete /data
   sersync watch -q -t 60 -e close_write upload && echo something came`,
-		Args: between(1, -1, "at least one file or directory"),
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error { return a.watchFiles(c.Context(), args, f) },
 	}
+	// 2, the usual code, would say that the time is over.
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return fail(exitError, err.Error(), "see: sersync watch --help")
+	})
 	c.Flags().BoolVarP(&f.monitor, "monitor", "m", false, "go on after the first event")
 	c.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "watch everything below the directories too")
 	c.Flags().CountVarP(&f.quiet, "quiet", "q", "say nothing but events; -qq not even these")
@@ -67,6 +71,9 @@ func (a *app) watchFiles(ctx context.Context, files []string, f watchFlags) erro
 		}
 	}
 	mask, format, exclude, err := f.read()
+	if err == nil && len(files) == 0 {
+		err = errors.New("no files specified to watch")
+	}
 	if err != nil {
 		return fail(exitError, err.Error(), "see: sersync watch --help")
 	}

@@ -220,7 +220,8 @@ func TestWatchSaysWhatIsWrong(t *testing.T) {
 		{[]string{dir + "/none"}, 1, "Couldn't watch " + dir + "/none: No such file or directory"},
 		{[]string{"-q", "-t", "1", dir}, 2, ""},
 		{[]string{"-mrqq", "-t", "1", dir}, 2, ""},
-		{nil, 2, "want at least one"},
+		{nil, 1, "no files specified"},
+		{[]string{"-t", "x", dir}, 1, "invalid argument"},
 	} {
 		w := startWatch(t, test.args...)
 		select {
@@ -231,5 +232,22 @@ func TestWatchSaysWhatIsWrong(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatalf("%q did not end", test.args)
 		}
+	}
+}
+
+// A directory that left the tree is not watched any more: it says of itself that it moved, and that is all.
+func TestWatchLetsGoOfWhatMovedOut(t *testing.T) {
+	dir, out := t.TempDir(), t.TempDir()
+	must(t, os.Mkdir(dir+"/d", 0o700))
+	w := startWatch(t, "-mr", "-e", "create,moved_from,move_self", dir)
+	w.until("Watches established.", nothing)
+	must(t, os.Rename(dir+"/d", out+"/d"))
+	w.until(dir+"/d/ MOVE_SELF ", nothing)
+	must(t, os.Mkdir(out+"/d/unseen", 0o700))
+	must(t, os.Mkdir(dir+"/end", 0o700))
+	w.until(dir+"/ CREATE,ISDIR end", nothing)
+	want := []string{dir + "/ MOVED_FROM,ISDIR d", dir + "/d/ MOVE_SELF ", dir + "/ CREATE,ISDIR end"}
+	if got := w.out.lines(); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -231,9 +231,10 @@ func (w *Watcher) follow(wd int32, e Event) {
 	}
 }
 
-// movedOut lets go of a directory that was moved away, and not to a place in the tree: then that is the next event.
+// movedOut lets go of a directory that was moved away, and not to a place in the tree: then that is the next event, but
+// for what the directory says of itself.
 func (w *Watcher) movedOut(next Event) {
-	if w.moving == "" || next.Mask&unix.IN_MOVED_TO != 0 && next.Cookie == w.cookie {
+	if w.moving == "" || next.Mask&unix.IN_MOVE_SELF != 0 || next.Mask&unix.IN_MOVED_TO != 0 && next.Cookie == w.cookie {
 		return
 	}
 	w.forget(w.moving)
