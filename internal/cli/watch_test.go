@@ -251,3 +251,20 @@ func TestWatchLetsGoOfWhatMovedOut(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// A link below the directory may lead out of it, or into itself.
+func TestWatchFollowsNoLinkBelow(t *testing.T) {
+	dir, out := t.TempDir(), t.TempDir()
+	must(t, os.Symlink(out, dir+"/out"))
+	must(t, os.Symlink(".", dir+"/loop"))
+	w := startWatch(t, "-mr", "-e", "create", dir)
+	w.until("Watches established.", nothing)
+	must(t, os.Symlink(out, dir+"/later"))
+	must(t, os.Mkdir(out+"/unseen", 0o700))
+	must(t, os.Mkdir(dir+"/end", 0o700))
+	w.until(dir+"/ CREATE,ISDIR end", nothing)
+	want := []string{dir + "/ CREATE later", dir + "/ CREATE,ISDIR end"}
+	if got := w.out.lines(); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
