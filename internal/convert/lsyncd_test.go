@@ -176,7 +176,7 @@ func TestScriptsAreConfined(t *testing.T) {
 		`dofile("/etc/hostname")`:                                               "dofile is not available",
 		`loadstring("return 1")()`:                                              "loadstring is not available",
 		`local p = package.path`:                                                "package.path is not available",
-		`while true do end`:                                                     "longer than",
+		`while true do end`:                                                     "it takes",
 		`local s = "x" while true do s = s .. s end`:                            "it takes",
 		`local t = {} while true do t[#t+1] = {} end`:                           "it takes",
 		`string.rep("x", 1e12)`:                                                 "string.rep makes more than",

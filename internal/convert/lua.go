@@ -28,6 +28,8 @@ const (
 	luaCeiling = 1 << 30
 	luaRepeat  = 1 << 20 // bytes that string.rep makes at the most
 	luaLook    = 2 * time.Millisecond
+	// luaGrace is how long a script that costs too much may take to end: a single instruction cannot be interrupted.
+	luaGrace = time.Second
 )
 
 // call is one sync{...}.
@@ -74,14 +76,18 @@ func runLua(file string, data []byte) (*script, error) {
 		done <- s.state.PCall(0, 0, nil)
 	}()
 	if err := await(ctx, done); err != nil {
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(luaGrace):
+		}
 		return nil, &config.SyntaxError{Place: config.Place{File: file}, Err: fmt.Errorf("the Lua cannot be run: %w", err)}
 	}
 	return s, nil
 }
 
-// await returns when the script has ended, or costs too much: a single instruction of it cannot be interrupted, so it is left
-// behind then.
-func await(ctx context.Context, done <-chan error) error {
+// await returns when the script has ended, or costs too much. It closes done when nothing more is to come.
+func await(ctx context.Context, done chan error) error {
 	var start, now runtime.MemStats
 	runtime.ReadMemStats(&start)
 	look := time.NewTicker(luaLook)
@@ -89,6 +95,7 @@ func await(ctx context.Context, done <-chan error) error {
 	for {
 		select {
 		case err := <-done:
+			close(done)
 			var api *lua.ApiError
 			if ctx.Err() != nil {
 				return fmt.Errorf("it takes longer than %v", luaTime)
