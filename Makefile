@@ -7,10 +7,10 @@ GOTESTFLAGS ?=
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run build test race lint fmt bench clean deps
+.PHONY: help run build test race lint fmt bench man completion clean deps
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: deps build ## replicate ./demo/source to ./demo/target and show what happens; stop with Ctrl-C
 	@mkdir -p demo/source demo/target
@@ -46,8 +46,17 @@ fmt: ## format everything
 bench: deps build ## the comparison with rsync, lsyncd and (SERSYNC254=its binary) sersync 2.5.4, as one table
 	$(GO) run ./bench $(BENCHFLAGS)
 
+man: ## man pages of sersync and each command, into dist/man
+	$(GO) run -ldflags "-X sersync/internal/cli.Version=$(VERSION)" ./etc/man dist/man
+
+completion: build ## completions for bash, zsh and fish, into dist/completion
+	@mkdir -p dist/completion
+	bin/sersync completion bash > dist/completion/sersync.bash
+	bin/sersync completion zsh > dist/completion/_sersync
+	bin/sersync completion fish > dist/completion/sersync.fish
+
 clean: ## remove what was built and the demo
-	rm -rf bin demo/source demo/target
+	rm -rf bin dist demo/source demo/target
 
 deps:
 	@etc/install-deps rsync ssh sshd

@@ -51,10 +51,18 @@ func (a *app) dispatch(ctx context.Context, args []string) error {
 	return root.ExecuteContext(ctx)
 }
 
+// Commands are the commands of our own, for those who write of them.
+func Commands() *cobra.Command {
+	a := &app{out: io.Discard, err: io.Discard}
+	return a.commands()
+}
+
 // commands are the commands of our own.
 func (a *app) commands() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "sersync",
+		Short:         "replicate directory trees from one server to many, in real time",
+		Long:          help,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(*cobra.Command, []string) error { return usage("there is no command") },
@@ -75,7 +83,7 @@ func (a *app) commands() *cobra.Command {
 	root.AddCommand(
 		a.run(), a.sync(), a.check(), a.explained(), a.diff(),
 		a.status(), a.wait(), a.sweep(), a.pause(), a.resume(), a.deletes(), a.failed(), a.events(), a.logLevel(),
-		a.version(),
+		a.convert(), a.watch(), a.version(),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

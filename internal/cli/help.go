@@ -19,8 +19,10 @@ Commands:
                                          return when all that was written before is on the targets
   sweep [--source S] [--target T] [--wait] [CONFIG]
                                          compare targets with their source now, and send what differs
-  pause|resume [--source S] [--target T] [CONFIG]
-                                         send nothing to targets, and go on
+  pause [--source S] [--target T] [CONFIG]
+                                         send nothing to targets for a while
+  resume [--source S] [--target T] [CONFIG]
+                                         go on with them
   deletes list|approve [--source S] [CONFIG]
                                          removals that are held because the source looks broken
   failed list|retry|clear [--source S] [--target T] [CONFIG]
@@ -28,6 +30,8 @@ Commands:
   events [--json] [CONFIG]               show what it sends and removes, as it happens
   log-level debug|info|warn|error [CONFIG]
                                          change what a running sersync logs
+  convert FILE [-o OUT]                  print the YAML for a confxml.xml or an lsyncd.conf.lua
+  watch FILE... [-mrq] [-e EVENTS]       print what happens, as inotifywait does
   version                                print the version
   completion SHELL                       print completions for bash, zsh or fish
   help COMMAND                           explain one command

@@ -40,6 +40,8 @@ what changes until it is stopped. A TARGET is
 
 With --dry-run it says in what they differ, and changes nothing: with 0 when all are equal, with 1 when any differs, as diff does.
 With --once it ends when the targets are equal: with 0, or with 1 when that cannot be reached.`,
+		Example: `  sersync sync /data /mnt/copy --exclude '*.swp'
+  sersync sync /data rsync://backup@172.16.1.41/data --password-file /etc/rsync.password`,
 		Args: between(2, -1, "a source and at least one target"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.dryRun {

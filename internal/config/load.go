@@ -46,6 +46,17 @@ func Parse(file string, data []byte) (*Config, []Problem, error) {
 	return result(c, r)
 }
 
+// Account reads a configuration as Parse does. Its problems also name what stands there and has no effect, so
+// that nothing of a confxml.xml is left out in silence.
+func Account(file string, data []byte) (*Config, []Problem, error) {
+	r := &report{file: file, complete: true}
+	c, err := parse(r, data)
+	if err != nil {
+		return nil, r.problems, err
+	}
+	return result(c, r)
+}
+
 // FromArgs makes the configuration of `sersync sync SRC TARGET...`. What flags say is put into the
 // source by edit, before anything is validated.
 func FromArgs(source string, targets []string, edit ...func(*Source)) (*Config, []Problem, error) {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,8 +17,6 @@ type params struct {
 	t    *settings
 	// exclude takes an --exclude that is common to all targets of its sources; nil where there is no such place.
 	exclude func(pattern string)
-	// given are the flags of what is replicated, for missing.
-	given map[byte]bool
 }
 
 // parseParams reads the text of commonParams, params or rsync_options, in place of those that t has.
@@ -28,7 +27,7 @@ func parseParams(r *report, line int, text string, t *settings, exclude func(str
 		r.fail(line, "cannot read rsync options", text, err.Error())
 		return
 	}
-	p := params{r: r, line: line, t: t, exclude: exclude, given: make(map[byte]bool)}
+	p := params{r: r, line: line, t: t, exclude: exclude}
 	for i := 0; i < len(words); i++ {
 		word := words[i]
 		next := func() (string, bool) {
@@ -47,7 +46,7 @@ func parseParams(r *report, line int, text string, t *settings, exclude func(str
 			r.fail(line, "not an option of rsync:", word, "options begin with - or --; sources and targets stand in elements of their own")
 		}
 	}
-	p.missing()
+	missing(r, line, t.Params)
 }
 
 // long reads --NAME or --NAME=VALUE; next is the word behind it.
@@ -143,6 +142,7 @@ func (p *params) apply(o *option, written, value string) {
 		p.r.fail(p.line, "refused option of rsync", written, o.why)
 		return
 	case drop:
+		p.r.unused(p.line, "an option of rsync that is not needed:", written, o.why)
 		return
 	case mapped:
 		if err := p.set(o.long, value); err != nil {
@@ -157,7 +157,6 @@ func (p *params) apply(o *option, written, value string) {
 	}
 	if o.short != 0 && !o.value {
 		full = "-" + string(o.short)
-		p.given[o.short] = true
 	}
 	p.t.Params = append(p.t.Params, full)
 }
@@ -250,7 +249,7 @@ func (p *params) excludePattern(pattern string) error {
 	if p.exclude == nil {
 		return fmt.Errorf("%s", whyFilter)
 	}
-	glob, err := globOfRsync(pattern)
+	glob, err := GlobOfRsync(pattern)
 	if err == nil {
 		err = filter.CheckGlob(glob)
 	}
@@ -263,8 +262,8 @@ func (p *params) excludePattern(pattern string) error {
 	return nil
 }
 
-// globOfRsync turns a pattern of rsync into a glob of ours.
-func globOfRsync(pattern string) (string, error) {
+// GlobOfRsync turns a pattern of rsync into a glob of ours that means the same.
+func GlobOfRsync(pattern string) (string, error) {
 	body := strings.TrimSuffix(strings.TrimSuffix(pattern, "***"), "/")
 	switch {
 	case strings.HasPrefix(pattern, "- "), strings.HasPrefix(pattern, "+ "), pattern == "!", body == "":
@@ -288,37 +287,21 @@ func globOfRsync(pattern string) (string, error) {
 }
 
 // missing warns of what -a has and the given options have not.
-func (p *params) missing() {
-	if p.given['a'] {
+func missing(r *report, line int, given []string) {
+	has := func(flag string) bool { return slices.Contains(given, flag) }
+	if has("-a") {
 		return
 	}
-	parts := []struct {
-		flag byte
-		what string
-	}{
-		{'l', "symlinks"}, {'p', "modes"}, {'t', "times"}, {'g', "groups"}, {'o', "owners"}, {'D', "devices, pipes and sockets"},
+	parts := []struct{ flag, what string }{
+		{"-l", "symlinks"}, {"-p", "modes"}, {"-t", "times"}, {"-g", "groups"}, {"-o", "owners"}, {"-D", "devices, pipes and sockets"},
 	}
-	var missing []string
+	var lacks []string
 	for _, part := range parts {
-		if !p.given[part.flag] && !(part.flag == 'D' && p.has("--devices", "--specials")) {
-			missing = append(missing, part.what)
+		if !has(part.flag) && !(part.flag == "-D" && has("--devices") && has("--specials")) {
+			lacks = append(lacks, part.what)
 		}
 	}
-	if len(missing) > 0 {
-		p.r.warn(p.line, "the options of rsync lack -a:", strings.Join(p.t.Params, " "),
-			"not replicated are "+strings.Join(missing, ", "))
+	if len(lacks) > 0 {
+		r.warn(line, "the options of rsync lack -a:", strings.Join(given, " "), "not replicated are "+strings.Join(lacks, ", "))
 	}
-}
-
-func (p *params) has(words ...string) bool {
-	n := 0
-	for _, w := range words {
-		for _, have := range p.t.Params {
-			if have == w {
-				n++
-				break
-			}
-		}
-	}
-	return n == len(words)
 }

@@ -75,12 +75,12 @@ func TestExcludesOfRsyncBecomeGlobsThatMeanTheSame(t *testing.T) {
 		"**/x": "**/x", "/a/**": "/a/**",
 	}
 	for pattern, want := range cases {
-		if got, err := globOfRsync(pattern); err != nil || got != want {
+		if got, err := GlobOfRsync(pattern); err != nil || got != want {
 			t.Errorf("%s: %q, %v; want %q", pattern, got, err, want)
 		}
 	}
 	for _, pattern := range []string{"", "/", "- a", "+ a", "!", "a**b", "[[:alpha:]]", "***"} {
-		if got, err := globOfRsync(pattern); err == nil {
+		if got, err := GlobOfRsync(pattern); err == nil {
 			t.Errorf("%s: %q, want an error", pattern, got)
 		}
 	}

@@ -89,6 +89,8 @@ func (e *InvalidError) Error() string {
 type report struct {
 	file     string
 	problems []Problem
+	// complete says that what has no effect is to be named too.
+	complete bool
 }
 
 func (r *report) at(line int) Place { return Place{r.file, line} }
@@ -107,6 +109,13 @@ func (r *report) warn(line int, what, value, remedy string) {
 
 func (r *report) notice(line int, what, value, remedy string) {
 	r.add(Notice, r.at(line), what, value, remedy)
+}
+
+// unused names something that has no effect, where that was asked for.
+func (r *report) unused(line int, what, value, why string) {
+	if r.complete {
+		r.notice(line, what, value, why)
+	}
 }
 
 // failed reports whether there is an error among the problems.

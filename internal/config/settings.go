@@ -11,6 +11,8 @@ type settings struct {
 	port, sshPort int
 	// rsh says that the options of rsync hold -e.
 	rsh bool
+	// noArchive leaves out the -a that our YAML begins the options of rsync with.
+	noArchive bool
 }
 
 // clone is a copy to change.

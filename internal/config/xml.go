@@ -38,6 +38,7 @@ func fromXML(r *report, data []byte) (*Config, error) {
 	x.failLog(sersync.child("failLog"))
 	x.localpaths(head, sersync, common)
 	x.plugins(head, sersync.child("plugin"))
+	x.withoutEffect(head)
 	return x.config, nil
 }
 

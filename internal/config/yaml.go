@@ -228,6 +228,12 @@ func (y *yamlReader) target(n *ynode) Target {
 	url := ""
 	fields := append(y.targetFields(&s), field{"url", y.text(&url)})
 	y.keys(n, "a target", fields)
+	if s.noArchive {
+		if s.Params = s.Params[1:]; len(s.Params) == 0 {
+			s.Params = nil // as of a confxml.xml without any
+		}
+		missing(y.report, n.line, s.Params)
+	}
 	switch {
 	case n.kind != yMap:
 	case url == "":
@@ -246,6 +252,7 @@ func (y *yamlReader) targetFields(s *settings) []field {
 	return []field{
 		{"password_file", y.path(&s.PasswordFile)},
 		{"rsync_options", func(n *ynode) { y.rsyncOptions(n, s) }},
+		{"archive", y.not(&s.noArchive)},
 		{"timeout", y.wholeSeconds(&s.Timeout)},
 		{"connect_timeout", y.wholeSeconds(&s.ConnectTimeout)},
 		{"bandwidth", y.parsed(&s.Bandwidth, parseBandwidth)},
@@ -262,8 +269,11 @@ func (y *yamlReader) targetFields(s *settings) []field {
 // rsyncOptions add to -a. They replace those of "defaults:".
 func (y *yamlReader) rsyncOptions(n *ynode, s *settings) {
 	var line string
-	if y.text(&line)(n); line != "" {
-		parseParams(y.report, n.line, "-a "+line, s, nil)
+	if y.text(&line)(n); line == "" {
+		return
+	}
+	if parseParams(y.report, n.line, "-a "+line, s, nil); len(s.Params) == 0 {
+		s.Params = []string{"-a"} // what is wrong with the line has been said
 	}
 }
 
