@@ -93,7 +93,7 @@ func (a *app) serve(ctx context.Context, s service) error {
 	}
 	err := daemon.New(daemon.Options{
 		Load: s.load, Version: Version, Detached: parent.Waits(),
-		NewLog: s.newLog, OnBatch: s.onBatch, Hup: hup,
+		NewLog: s.newLog, OnBatch: s.onBatch, Hup: hup, Supervisor: daemon.FindSupervisor(),
 		Up: func(logFile string) {
 			parent.Tell(daemon.Word{LogFile: logFile})
 			if s.up != nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -53,6 +54,8 @@ func TestScripts(t *testing.T) {
 			"same":       same,
 			"edit":       edit,
 			"empty":      empty,
+			"supervise":  supervise,
+			"told":       told,
 		},
 	})
 }
@@ -61,6 +64,8 @@ func TestScripts(t *testing.T) {
 type scene struct {
 	t      testing.TB
 	rsyncd *rsyncdtest.Daemon
+	// manager is where sersync tells a service manager how it is.
+	manager *net.UnixConn
 }
 
 func setup(env *testscript.Env) error {

@@ -37,6 +37,8 @@ type Options struct {
 	Up func(logFile string)
 	// Hup asks for a reload with each value; nil never does.
 	Hup <-chan os.Signal
+	// Supervisor is told how the daemon is; nil when nobody wants to know.
+	Supervisor *Supervisor
 }
 
 // Daemon replicates all sources of one configuration.
@@ -53,6 +55,8 @@ type Daemon struct {
 	said map[string]bool
 	// ended receives a source that ended before it was told to.
 	ended chan *running
+	// alive is what the main loop takes from and does nothing with: it answers so.
+	alive chan struct{}
 
 	// mu guards what a reload replaces and the API reads.
 	mu          sync.Mutex
@@ -74,7 +78,7 @@ type Daemon struct {
 func New(opts Options) *Daemon {
 	return &Daemon{
 		opts: opts, started: time.Now(), said: map[string]bool{}, locks: map[string]*lock{},
-		ended: make(chan *running),
+		ended: make(chan *running), alive: make(chan struct{}),
 	}
 }
 
@@ -170,7 +174,10 @@ func (d *Daemon) up(ctx context.Context, cfg *config.Config, served chan error) 
 	if d.opts.Up != nil {
 		d.opts.Up(d.logPath())
 	}
+	stopTelling := d.tell()
 	err := d.loop(ctx, served)
+	stopTelling()
+	d.opts.Supervisor.Stopping()
 	if err != nil && d.opts.Detached {
 		// Nobody sees what Run returns any more.
 		d.log.Error("sersync ends", "error", err)
@@ -193,7 +200,10 @@ func (d *Daemon) loop(ctx context.Context, served chan error) error {
 			served <- err
 			return err
 		case <-d.opts.Hup:
+			d.opts.Supervisor.Reloading()
 			d.hup(ctx)
+			d.opts.Supervisor.Ready(d.summary())
+		case <-d.alive:
 		}
 	}
 }

@@ -44,6 +44,7 @@ type session struct {
 	unread  map[change.Path]watch.Gap
 	events  chan struct{} // there is something in backlog
 	flush   chan chan struct{}
+	alive   chan struct{} // the intake takes what is sent here, and does nothing with it
 	over    chan struct{} // the intake has ended
 	open    atomic.Int64  // files that wait for their close
 }
@@ -55,6 +56,7 @@ func newSession(s *Source, root *scan.Root, w watch.Watcher, opts Options) *sess
 		unread: map[change.Path]watch.Gap{},
 		events: make(chan struct{}, 1),
 		flush:  make(chan chan struct{}),
+		alive:  make(chan struct{}),
 		over:   make(chan struct{}),
 	}
 	sess.resettle(opts)
@@ -132,6 +134,8 @@ func (s *session) intake(ctx context.Context, cancel context.CancelCauseFunc) {
 			return
 		case <-due:
 		case <-timer.C:
+		case <-s.alive:
+			continue
 		case flushed = <-s.flush:
 		}
 		events = s.swap(events)

@@ -41,6 +41,21 @@ func TestNoSecretIsInArgumentsOrEnvironment(t *testing.T) {
 	}
 }
 
+// A child that inherits them could tell systemd that sersync is well, or that it ends.
+func TestNothingOfTheServiceManagerIsInTheEnvironment(t *testing.T) {
+	for _, name := range []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "INVOCATION_ID"} {
+		t.Setenv(name, "of-the-manager")
+	}
+	for _, o := range []Options{{Host: "h", Module: "m"}, {Host: "h", Dir: "/a"}, {Dir: "/a"}} {
+		o.defaults()
+		for _, s := range o.env() {
+			if strings.Contains(s, "of-the-manager") {
+				t.Errorf("%q", s)
+			}
+		}
+	}
+}
+
 func TestTargetsAreAddresses(t *testing.T) {
 	for _, test := range []struct {
 		o    Options
