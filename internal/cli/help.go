@@ -32,6 +32,8 @@ Commands:
                                          change what a running sersync logs
   convert FILE [-o OUT]                  print the YAML for a confxml.xml or an lsyncd.conf.lua
   watch FILE... [-mrq] [-e EVENTS]       print what happens, as inotifywait does
+  service install|uninstall|print [--name N] [CONFIG]
+                                         start a configuration at boot, by systemd
   version                                print the version
   completion SHELL                       print completions for bash, zsh or fish
   help COMMAND                           explain one command

@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"empty":      empty,
 			"supervise":  supervise,
 			"told":       told,
+			"verified":   verified,
 		},
 	})
 }
