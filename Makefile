@@ -3,14 +3,16 @@ GO          ?= go
 STATICCHECK ?= $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.0
 GOFUMPT     ?= $(GO) run mvdan.cc/gofumpt@v0.12.0
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+NFPM        ?= $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.4
 GOTESTFLAGS ?=
+LDFLAGS      = -s -w -X sersync/internal/cli.Version=$(VERSION)
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run build test race lint fmt bench man completion clean deps
+.PHONY: help run build test race lint fmt bench man completion packages packages-test clean deps
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: deps build ## replicate ./demo/source to ./demo/target and show what happens; stop with Ctrl-C
 	@mkdir -p demo/source demo/target
@@ -27,7 +29,7 @@ run: deps build ## replicate ./demo/source to ./demo/target and show what happen
 
 build: ## bin/sersync, one static binary
 	@mkdir -p bin
-	$(GO) build -trimpath -ldflags "-s -w -X sersync/internal/cli.Version=$(VERSION)" -o bin/sersync ./cmd/sersync
+	$(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/sersync ./cmd/sersync
 
 test: deps ## all tests, on a real rsync daemon and the real kernel
 	$(GO) test $(GOTESTFLAGS) -timeout 20m ./...
@@ -54,6 +56,11 @@ completion: build ## completions for bash, zsh and fish, into dist/completion
 	bin/sersync completion bash > dist/completion/sersync.bash
 	bin/sersync completion zsh > dist/completion/_sersync
 	bin/sersync completion fish > dist/completion/sersync.fish
+packages: man completion ## deb and rpm for amd64 and arm64, in dist
+	@GO='$(GO)' NFPM='$(NFPM)' LDFLAGS='$(LDFLAGS)' VERSION='$(VERSION)' etc/nfpm/build
+
+packages-test: packages ## installs and removes them in a copy of this machine (a Debian, as root)
+	@etc/nfpm/test
 
 clean: ## remove what was built and the demo
 	rm -rf bin dist demo/source demo/target
