@@ -56,6 +56,7 @@ completion: build ## completions for bash, zsh and fish, into dist/completion
 	bin/sersync completion bash > dist/completion/sersync.bash
 	bin/sersync completion zsh > dist/completion/_sersync
 	bin/sersync completion fish > dist/completion/sersync.fish
+
 packages: man completion ## deb and rpm for amd64 and arm64, in dist
 	@GO='$(GO)' NFPM='$(NFPM)' LDFLAGS='$(LDFLAGS)' VERSION='$(VERSION)' etc/nfpm/build
 
