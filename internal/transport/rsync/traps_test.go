@@ -117,6 +117,27 @@ func TestUIDThatDoesNotOwnTheModuleComesToRest(t *testing.T) {
 	}
 }
 
+// A file system without xattrs has no place for what fake super keeps; the content arrives, and nothing is tried again.
+func TestFakeSuperWithoutXattrsComesToRest(t *testing.T) {
+	dir := t.TempDir()
+	mount(t, dir, "ramfs", 0, "mode=777")
+	r := newRig(t, rsyncdtest.Options{
+		Global:  []string{"uid = nobody", "gid = nogroup", "fake super = yes"},
+		Modules: []rsyncdtest.Module{{Name: "data", Dir: dir}},
+	}, nil)
+	r.write(r.src, "d/f", "x")
+	if err := os.Symlink("f", filepath.Join(r.src, "d/l")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		report, err := r.apply(transport.Update, "d", "d/f", "d/l")
+		if err != nil || len(report.Failed) > 0 || len(report.Limits) == 0 {
+			t.Errorf("%+v, %v; want limits", report, err)
+		}
+		r.dstHas("d/f", "x")
+	}
+}
+
 // rsync says nothing of owners that it drops.
 func TestCheckSaysThatATargetDropsOwners(t *testing.T) {
 	nobody := []string{"uid = nobody", "gid = nogroup"}
