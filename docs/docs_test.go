@@ -197,16 +197,50 @@ func levels(d document) []string {
 	return levels
 }
 
-// Tests that a document names are there, each part of TestA/b.
+var namedTest = regexp.MustCompile("`(Test[A-Z]\\w*)(?:/([\\w-]+))?`")
+
+// Everything that 2.5.4 took from its file, and every row of the tables of tests, names a test.
+func TestMigrationNamesTests(t *testing.T) {
+	file, err := os.ReadFile(filepath.Join(root, "etc/confxml.xml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := documents(t)
+	original, twin := all["docs/migrating-from-sersync.md"].text, all["docs/migrating-from-sersync.zh-CN.md"].text
+	if diff := cmp.Diff(namedTest.FindAllString(original, -1), namedTest.FindAllString(twin, -1)); diff != "" {
+		t.Errorf("tests differ (-original +translation):\n%s", diff)
+	}
+	_, tables, _ := strings.Cut(original, "## Which tests show it\n")
+	rows := 0
+	for line := range strings.Lines(tables) {
+		if !strings.HasPrefix(line, "| ") || strings.HasSuffix(line, "| tests |\n") {
+			continue
+		}
+		rows++
+		if cells := strings.Split(line, " | "); len(cells) != 2 || !namedTest.MatchString(cells[1]) {
+			t.Errorf("a row without a test: %s", line)
+		}
+	}
+	if rows < 50 {
+		t.Errorf("%d rows", rows)
+	}
+	text := regexp.MustCompile(`(?s)<!--.*?-->|<\?.*?\?>`).ReplaceAllString(string(file), "")
+	for _, name := range regexp.MustCompile(`<(\w+)|\b(\w+)="`).FindAllStringSubmatch(text, -1) {
+		if !strings.Contains(tables, "`"+name[1]+name[2]+"`") {
+			t.Errorf("no test is named for %s%s of confxml.xml", name[1], name[2])
+		}
+	}
+}
+
+// Tests that a document names are there, each part of TestA/b. "TestScripts/NAME" is none.
 func TestTestsThatAreNamedExist(t *testing.T) {
 	code, stories := sources(t)
-	named := regexp.MustCompile("`(Test[A-Z]\\w*)(?:/(\\w+))?`")
 	for name, d := range documents(t) {
-		for _, found := range named.FindAllStringSubmatch(d.text, -1) {
+		for _, found := range namedTest.FindAllStringSubmatch(d.text, -1) {
 			if !strings.Contains(code, "\nfunc "+found[1]+"(") {
 				t.Errorf("%s names %s, which is no test", name, found[1])
 			}
-			if sub := found[2]; sub != "" && !strings.Contains(code, `"`+sub+`"`) && !slices.Contains(stories, sub) {
+			if sub := found[2]; sub != "" && sub != "NAME" && !strings.Contains(code, `"`+sub+`"`) && !slices.Contains(stories, sub) {
 				t.Errorf("%s names %s/%s, which is no test", name, found[1], sub)
 			}
 		}

@@ -22,7 +22,6 @@ import (
 	"sersync/internal/config"
 	"sersync/internal/daemon"
 	"sersync/internal/transport/rsync/rsyncdtest"
-	"sersync/internal/treetest"
 )
 
 // patience bounds what a script waits for, so that a failure ends.
@@ -57,16 +56,19 @@ func TestScripts(t *testing.T) {
 			"supervise":  supervise,
 			"told":       told,
 			"verified":   verified,
+			"fill":       fill,
+			"restore":    restore,
 		},
 	})
 }
 
 // scene is what belongs to one script.
 type scene struct {
-	t      testing.TB
-	rsyncd *rsyncdtest.Daemon
+	t testing.TB
 	// manager is where sersync tells a service manager how it is.
 	manager *net.UnixConn
+	// rsyncds are the daemons by their names; "" is that of most scripts.
+	rsyncds map[string]*rsyncdtest.Daemon
 }
 
 func setup(env *testscript.Env) error {
@@ -80,7 +82,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("RUN", run)
 	// A process built with -race would take a second to end.
 	env.Setenv("GORACE", "atexit_sleep_ms=0")
-	env.Values["scene"] = &scene{t: env.T().(testing.TB)}
+	env.Values["scene"] = &scene{t: env.T().(testing.TB), rsyncds: map[string]*rsyncdtest.Daemon{}}
 	env.Defer(func() {
 		for _, file := range pidFiles(run) {
 			if pid, err := readPID(file); err == nil {
@@ -204,43 +206,6 @@ func end(pid int, how syscall.Signal) {
 	name, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
 	if err == nil && strings.HasPrefix(string(name), "sersync\x00") {
 		_ = syscall.Kill(pid, how)
-	}
-}
-
-// rsyncd [MODULE...]: starts an rsync daemon with the modules, and sets HOST, PORT, USER, PASSWORD_FILE, and for
-// each module URL_MODULE and DIR_MODULE. "rsyncd stop" and "rsyncd restart" stop it and start it again.
-func rsyncd(ts *testscript.TestScript, neg bool, args []string) {
-	s := ts.Value("scene").(*scene)
-	switch strings.Join(args, " ") {
-	case "stop":
-		s.rsyncd.Stop()
-		return
-	case "restart":
-		s.rsyncd.Restart()
-		return
-	}
-	var o rsyncdtest.Options
-	for _, name := range args {
-		o.Modules = append(o.Modules, rsyncdtest.Module{Name: name})
-	}
-	s.rsyncd = rsyncdtest.Start(s.t, o)
-	ts.Setenv("HOST", s.rsyncd.Host())
-	ts.Setenv("PORT", strconv.Itoa(s.rsyncd.Port()))
-	ts.Setenv("USER", rsyncdtest.User)
-	ts.Setenv("PASSWORD_FILE", s.rsyncd.PasswordFile())
-	for _, name := range args {
-		ts.Setenv("URL_"+name, s.rsyncd.URL(name))
-		ts.Setenv("DIR_"+name, s.rsyncd.Dir(name))
-	}
-}
-
-// same SOURCE TARGET: the trees are equal.
-func same(ts *testscript.TestScript, neg bool, args []string) {
-	t := ts.Value("scene").(*scene).t
-	source := treetest.Snapshot(t, ts.MkAbs(args[0]), nil)
-	diff := treetest.Diff(source, treetest.Snapshot(t, ts.MkAbs(args[1]), nil))
-	if (diff == "") == neg {
-		ts.Fatalf("%s and %s:\n%s", args[0], args[1], diff)
 	}
 }
 

@@ -27,6 +27,8 @@ const (
 	// probe and probeRemovals log in and transfer nothing.
 	probe
 	probeRemovals
+	// probeOwners asks what the target would do to give its root another owner.
+	probeOwners
 )
 
 // keeping is added to the lines of updates: without --force, what is in the way on the target stays
@@ -145,7 +147,7 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 		args = append(args, "--checksum")
 	}
 	switch {
-	case l == rootOnly:
+	case l == rootOnly, l == probeOwners:
 		args = append(args, "--dirs", "--exclude=*")
 	case by == byArgs:
 		// What --files-from implies.
@@ -182,6 +184,8 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 		args = append(args, "--dry-run", "--ignore-missing-args")
 	case probeRemovals:
 		args = append(args, "--dry-run", "--delete-missing-args")
+	case probeOwners:
+		args = append(args, "--dry-run", "--usermap=*:"+nobodysID)
 	}
 	if l <= updateLarge {
 		args = append(args, "--force")

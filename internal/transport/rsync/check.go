@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"sersync/internal/change"
 	"sersync/internal/transport"
 )
 
@@ -63,6 +64,9 @@ func (t *Transport) Check(ctx context.Context) (transport.Facts, error) {
 	if old {
 		facts.Limits = append(facts.Limits, "one of the two rsyncs is older than 3.1.3: changes are compared by content, times may differ within a second, and sweeps miss a rewrite of the same size within one; install a newer one")
 	}
+	if err == nil && t.dropsOwners(ctx, s, old) {
+		facts.Limits = append(facts.Limits, "owners, nor groups that its user is not in, as the rsync there does not run as root: let it, or set \"fake super = yes\" in its rsyncd.conf")
+	}
 	if older(facts.There, 3, 1, 0) || strings.HasPrefix(facts.There, "protocol ") && protocol(facts.There) < 31 {
 		facts.Limits = append(facts.Limits, "rsync there is older than 3.1: removals are refused; install a newer one")
 	}
@@ -81,6 +85,42 @@ func (t *Transport) probe(ctx context.Context, s *spawner, l line, old bool) err
 	c := newClassifier(&t.o, "/", l, nil)
 	c.removal = l == probeRemovals
 	return c.verdict(e, 0, &transport.Report{})
+}
+
+const (
+	// nobodysID is an owner that no directory has.
+	nobodysID = "3999999999"
+	// readable is a directory that the confinement leaves open; of its content nothing is asked.
+	readable = "/usr/"
+)
+
+// ownerParams ask for owners, noOwnerParams take that back.
+var (
+	ownerParams   = paramSet{"ao", []string{"--archive", "--owner"}}
+	noOwnerParams = paramSet{"", []string{"--no-owner", "--no-o"}}
+)
+
+// dropsOwners reports whether the target is known to drop owners: its rsync says nothing of them in a run, but a dry one
+// shows what it would change. A target that refuses the question, or is not asked to keep owners, drops nothing.
+func (t *Transport) dropsOwners(ctx context.Context, s *spawner, old bool) bool {
+	if slices.Equal(ownerParams.without(t.o.Params), t.o.Params) || !slices.Equal(noOwnerParams.without(t.o.Params), t.o.Params) {
+		return false
+	}
+	args := append(t.o.options(probeOwners, byList, old), t.o.connection()...)
+	r, err := s.startRun(&t.o, probeOwners, append(args, readable, t.o.destination()))
+	if err != nil {
+		return false
+	}
+	lim := limits{login: t.o.ConnectTimeout, silence: t.o.ConnectTimeout}
+	keeps := false
+	e := r.finish(ctx, nil, lim, func(line []byte) error {
+		// "cd+++++++++" would be a root that is not there yet.
+		if it, ok := parseItem(line); ok && it.path == change.Root && len(line) > 6 && (line[6] == 'o' || line[6] == '+') {
+			keeps = true
+		}
+		return nil
+	})
+	return !keeps && e.cause == nil && e.code == 0
 }
 
 // there is what can be known of the other side: the protocol of a daemon, the version behind ssh.

@@ -66,7 +66,7 @@ var (
 	setACL      = regexp.MustCompile(`^rsync: (?:\[\w+\] )?set_acl: sys_acl_set_file\((.*), ACL_TYPE_\w+\): `)
 	unverified  = regexp.MustCompile(`^(WARNING|ERROR): (.*) failed verification -- update .*\.$`)
 	makeWay     = regexp.MustCompile(`^(?:rsync: (?:\[\w+\] )?)?could not make way for [^:]*: (.*)$`)
-	attributes  = regexp.MustCompile(`^rsync: (?:\[\w+\] )?(?:failed to set (?:times|permissions) on|ch(?:own|grp)|rsync_xal_set: l?setxattr\()`)
+	attributes  = regexp.MustCompile(`^rsync: (?:\[\w+\] )?(?:failed to set (?:times|permissions) on|failed to write xattr |ch(?:own|grp)|rsync_xal_set: l?setxattr\()`)
 	summary     = regexp.MustCompile(`^rsync (?:error|warning): .*\(code \d+\)`)
 	harmless    = regexp.MustCompile(`^(?:file has vanished: "|WARNING: parent dir is absent in the file list: |\*\*\* Skipping any contents from this failed directory|(?:WARNING: .* failed verification -- update .* \(will try again\)\.$))`)
 	senderStats = regexp.MustCompile(`^rsync: (?:\[sender\] )?(?:link_stat|readlink_stat|lstat) `)

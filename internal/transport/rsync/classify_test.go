@@ -45,6 +45,8 @@ func TestMessagesAreAttributedToPaths(t *testing.T) {
 		{line: `rsync: [receiver] chown "/sub/d/.f.AbC123" failed: Invalid argument (22)`, limits: []change.Path{"d/f"}},
 		{line: `rsync: [receiver] failed to set permissions on "d/f" (in mod): Input/output error (5)`, failed: []change.Path{"d/f"}, retry: true},
 		{line: `rsync: [receiver] rsync_xal_set: lsetxattr("d/f","user.x") failed: Operation not supported (95)`, limits: []change.Path{"d/f"}},
+		{line: `rsync: [receiver] failed to write xattr user.rsync.%stat for "d/.f.AbC123" (in mod): Operation not supported (95)`, limits: []change.Path{"d/f"}},
+		{line: `rsync: [generator] failed to write xattr user.rsync.%stat for "d" (in mod): Input/output error (5)`, failed: []change.Path{"d", "d/.dot", "d/e/f", "d/f", change.Path("d/" + string(make250()))}, retry: true},
 		{line: `rsync: [generator] set_acl: sys_acl_set_file(d/f, ACL_TYPE_ACCESS): Operation not supported (95)`, limits: []change.Path{"d/f"}},
 		{line: `cannot delete non-empty directory: d`, l: remove, failed: []change.Path{"d", "d/.dot", "d/e/f", "d/f", change.Path("d/" + string(make250()))}, retry: true},
 		{line: `cannot delete non-empty directory: d`, l: removeExact},

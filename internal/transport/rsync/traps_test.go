@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -113,6 +114,57 @@ func TestUIDThatDoesNotOwnTheModuleComesToRest(t *testing.T) {
 	report, err := r.apply(transport.Update, change.Root)
 	if err != nil || len(report.Failed) > 0 || len(report.Limits) != 1 || report.Limits[0].Path != change.Root {
 		t.Errorf("attributes of the root: %+v, %v; want one limit", report, err)
+	}
+}
+
+// A file system without xattrs has no place for what fake super keeps; the content arrives, and nothing is tried again.
+func TestFakeSuperWithoutXattrsComesToRest(t *testing.T) {
+	dir := t.TempDir()
+	mount(t, dir, "ramfs", 0, "mode=777")
+	r := newRig(t, rsyncdtest.Options{
+		Global:  []string{"uid = nobody", "gid = nogroup", "fake super = yes"},
+		Modules: []rsyncdtest.Module{{Name: "data", Dir: dir}},
+	}, nil)
+	r.write(r.src, "d/f", "x")
+	if err := os.Symlink("f", filepath.Join(r.src, "d/l")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		report, err := r.apply(transport.Update, "d", "d/f", "d/l")
+		if err != nil || len(report.Failed) > 0 || len(report.Limits) == 0 {
+			t.Errorf("%+v, %v; want limits", report, err)
+		}
+		r.dstHas("d/f", "x")
+	}
+}
+
+// rsync says nothing of owners that it drops.
+func TestCheckSaysThatATargetDropsOwners(t *testing.T) {
+	nobody := []string{"uid = nobody", "gid = nogroup"}
+	for name, test := range map[string]struct {
+		lines  []string
+		change func(*Options)
+		drops  bool
+	}{
+		"root":                      {},
+		"nobody":                    {lines: nobody, drops: true},
+		"fake super":                {lines: append([]string{"fake super = yes"}, nobody...)},
+		"owners unwanted":           {lines: nobody, change: func(o *Options) { o.Params = []string{"-rlpt"} }},
+		"owners unwanted after all": {lines: nobody, change: func(o *Options) { o.Params = []string{"-a", "--no-o"} }},
+		"question refused":          {lines: append([]string{"refuse options = usermap"}, nobody...)},
+		"root is not there":         {lines: nobody, change: func(o *Options) { o.Dir = "later" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, rsyncdtest.Options{Global: test.lines}, test.change)
+			if err := os.Chmod(r.dst, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			facts, err := r.tr.Check(t.Context())
+			drops := slices.ContainsFunc(facts.Limits, func(l string) bool { return strings.HasPrefix(l, "owners") })
+			if err != nil || drops != test.drops {
+				t.Errorf("limits %q, %v; want the owners among them: %v", facts.Limits, err, test.drops)
+			}
+		})
 	}
 }
 

@@ -32,6 +32,10 @@ type Options struct {
 	Modules []Module
 	// Global are added to the global section and win over the fixture's own.
 	Global []string
+	// Address is where the daemon listens, 127.0.0.1 when empty; Port a port to take, any free one when 0. Two
+	// daemons that differ in the address alone are two machines to their client.
+	Address string
+	Port    int
 }
 
 // Daemon is a running `rsync --daemon`. Its methods fail the test on an error, and are
@@ -60,6 +64,9 @@ func Start(t testing.TB, o Options) *Daemon {
 			break
 		}
 	}
+	if o.Address == "" {
+		o.Address = "127.0.0.1"
+	}
 	d := &Daemon{t: t, dir: dir, modules: map[string]string{}, o: o, ready: "ready-" + strconv.Itoa(os.Getpid()) + "-" + filepath.Base(filepath.Dir(dir))}
 	for _, m := range o.Modules {
 		if m.Dir == "" {
@@ -81,7 +88,9 @@ func Start(t testing.TB, o Options) *Daemon {
 	// Between our look for a free port and the daemon's bind another may take the port.
 	var err error
 	for range 10 {
-		d.port = freePort(t)
+		if d.port = o.Port; d.port == 0 {
+			d.port = freePort(t, o.Address)
+		}
 		d.write("rsyncd.conf", d.config())
 		if err = d.start(); err == nil {
 			return d
@@ -94,7 +103,7 @@ func Start(t testing.TB, o Options) *Daemon {
 func (d *Daemon) config() string {
 	var b strings.Builder
 	put := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	put("address = 127.0.0.1")
+	put("address = %s", d.o.Address)
 	put("port = %d", d.port)
 	put("log file = %s", d.path("log"))
 	put("lock file = %s", d.path("lock"))
@@ -133,9 +142,9 @@ func (d *Daemon) write(name, content string) {
 	}
 }
 
-func freePort(t testing.TB) int {
+func freePort(t testing.TB, address string) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
 	if err != nil {
 		t.Fatalf("find a free port: %v", err)
 	}
@@ -144,7 +153,7 @@ func freePort(t testing.TB) int {
 }
 
 // Host is the address that the daemon listens on.
-func (d *Daemon) Host() string { return "127.0.0.1" }
+func (d *Daemon) Host() string { return d.o.Address }
 
 // Port is the port that the daemon listens on; it stays the same from Stop to Restart.
 func (d *Daemon) Port() int { return d.port }
