@@ -88,8 +88,8 @@ func TestSystemdUnderstandsTheUnitsOfThePackages(t *testing.T) {
 	}
 }
 
-// sections are those of a unit without its comments.
-func sections(t *testing.T, text string) []*systemd.UnitOption {
+// unitSections are those of a unit without its comments.
+func unitSections(t *testing.T, text string) []*systemd.UnitOption {
 	t.Helper()
 	options, err := systemd.DeserializeOptions(strings.NewReader(text))
 	if err != nil {
@@ -101,7 +101,7 @@ func sections(t *testing.T, text string) []*systemd.UnitOption {
 func TestTheTemplateIsTheUnitButForTheFile(t *testing.T) {
 	one := strings.NewReplacer("/etc/sersync/sersync.yaml", "/etc/sersync/%i", "directory trees\n", "directory trees (%i)\n").
 		Replace(readUnit(t, "sersync.service"))
-	if diff := cmp.Diff(sections(t, one), sections(t, readUnit(t, "sersync@.service"))); diff != "" {
+	if diff := cmp.Diff(unitSections(t, one), unitSections(t, readUnit(t, "sersync@.service"))); diff != "" {
 		t.Errorf("sersync@.service differs from sersync.service (-one +template):\n%s", diff)
 	}
 }
@@ -111,7 +111,7 @@ func TestAnInstalledUnitIsHardenedAsThatOfThePackages(t *testing.T) {
 	packaged := strings.NewReplacer("/usr/bin/sersync run -r /etc/sersync/sersync.yaml", `/opt/sersync run -r "/a b.yaml"`, "=/etc/sersync/sersync.yaml", "=/a b.yaml").
 		Replace(readUnit(t, "sersync.service"))
 	u := unit{name: "x", program: "/opt/sersync", config: "/a b.yaml"}
-	if diff := cmp.Diff(sections(t, packaged), sections(t, u.text())); diff != "" {
+	if diff := cmp.Diff(unitSections(t, packaged), unitSections(t, u.text())); diff != "" {
 		t.Errorf("(-package +installed):\n%s", diff)
 	}
 }

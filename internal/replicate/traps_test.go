@@ -74,19 +74,34 @@ func TestRemovedNamesAreNotPatterns(t *testing.T) {
 
 // 2.5.4 aborted when the queue of inotify overflowed (4).
 func TestOverflowIsHealed(t *testing.T) {
-	old, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	const limit = "/proc/sys/fs/inotify/max_queued_events"
+	old, err := os.ReadFile(limit)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t, nil)
-	r.must(os.WriteFile("/proc/sys/fs/inotify/max_queued_events", []byte("64"), 0o644))
-	t.Cleanup(func() { _ = os.WriteFile("/proc/sys/fs/inotify/max_queued_events", old, 0o644) })
+	t.Cleanup(func() { _ = os.WriteFile(limit, old, 0o644) })
+	// It is that of the machine: another process may raise it between our write and the start.
+	for range 5 {
+		if err := os.WriteFile(limit, []byte("64"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if overflows(t) >= 2 {
+			return
+		}
+	}
+	t.Error("the queue did not overflow: nothing was shown")
+}
+
+// overflows writes so much that a short queue overflows, compares, and says how often it did.
+func overflows(t *testing.T) uint64 {
+	r := newRig(t, func(r *rig) { r.opts.RemovalBudget.Off = true })
+	r.write("kept", "so that the source is never found empty")
 	for i := range 300 {
 		r.write("gone/f"+strconv.Itoa(i), "x")
 	}
 	r.start()
 	r.equal("one")
-	for round := 0; r.src.Status().Overflows < 2 && round < 200; round++ {
+	for round := 0; r.src.Status().Overflows < 2 && round < 50; round++ {
 		r.must(os.RemoveAll(filepath.Join(r.dir, "gone")))
 		for i := range 300 {
 			r.write("d"+strconv.Itoa(i%5)+"/f"+strconv.Itoa(i), strconv.Itoa(round))
@@ -95,9 +110,8 @@ func TestOverflowIsHealed(t *testing.T) {
 	}
 	r.must(os.RemoveAll(filepath.Join(r.dir, "gone")))
 	r.equal("one")
-	if r.src.Status().Overflows < 2 {
-		t.Error("the queue did not overflow: nothing was shown")
-	}
+	defer r.stop()
+	return r.src.Status().Overflows
 }
 
 // 2.5.4 aborted when a directory was moved out with events pending (10), and after a rename inside
