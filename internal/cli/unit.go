@@ -72,7 +72,7 @@ func (u *unit) settle(cfg *config.Config) error {
 	if !utf8.ValidString(u.config) || strings.ContainsFunc(u.config, odd) || strings.TrimSpace(u.config) != u.config {
 		return fail(exitError, fmt.Sprintf("a unit cannot name %s", quote(u.config)), "rename it, as /etc/sersync/sersync.yaml")
 	}
-	reads, writes := []string{u.program, u.config}, []string{cfg.Log.File}
+	reads, writes := []string{u.program, u.config}, []string{cfg.Log.File, cfg.FailLog.Path}
 	for _, s := range cfg.Sources {
 		reads = append(reads, s.Path)
 		for _, t := range s.Targets {

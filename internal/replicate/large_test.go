@@ -117,11 +117,11 @@ func TestLargeFileLetsOthersPass(t *testing.T) {
 	t.Parallel()
 	r := newLargeRig(t, 2000)
 	r.start()
-	r.large("big", 6*mib)
+	r.large("big", 16*mib)
 	r.sending("big")
 	r.write("small", "x")
 	r.eventually("the small file arrives", func() bool { return r.exists("one", "small") })
-	if info, err := os.Stat(filepath.Join(r.daemon.Dir("one"), "big")); err == nil && info.Size() == 6*mib {
+	if info, err := os.Stat(filepath.Join(r.daemon.Dir("one"), "big")); err == nil && info.Size() == 16*mib {
 		t.Error("the large file was there first: nothing was shown")
 	}
 	// What is written while it is sent is sent, too.
