@@ -61,7 +61,7 @@ type BatchDone struct {
 	Op     transport.Op
 	// Paths are those of the batch, the failed ones too.
 	Paths []change.Path
-	// Files and Bytes are how many files and bytes of content were sent.
+	// Files and Bytes are those of the transport's report.
 	Files int
 	Bytes int64
 	// Took is the time from the batch's start to its ack.

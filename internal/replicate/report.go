@@ -101,6 +101,19 @@ func (r report) failed(te *transport.Error, next time.Time) {
 	r.failure(te.Err.Error(), te.Hint)
 }
 
+// incomplete is a comparison that failed for a reason of its own. Batches go through all the same, so it says nothing of
+// the state of the target.
+func (r report) incomplete(te *transport.Error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.s.Runs++
+	r.s.RunsFailed[te.Kind.String()]++
+	if e := r.s.LastError; e == nil || e.Text != te.Err.Error() {
+		r.log.Warn("a comparison failed, it is tried again", "error", te.Err)
+	}
+	r.failure(te.Err.Error(), te.Hint)
+}
+
 func (r report) failure(text, hint string) {
 	now := time.Now()
 	if e := r.s.LastError; e != nil && e.Text == text {

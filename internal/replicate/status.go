@@ -56,7 +56,7 @@ type TargetStatus struct {
 	Retrying     int   `json:"retrying"`
 	Held         int   `json:"held"`
 	Dead         int   `json:"dead"`
-	// Files, Bytes and Runs are what was sent since the start.
+	// Files, Bytes (those of the transport's reports) and Runs are what was sent since the start.
 	Files uint64 `json:"files"`
 	Bytes uint64 `json:"bytes"`
 	Runs  uint64 `json:"runs"`

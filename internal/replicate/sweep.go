@@ -191,5 +191,9 @@ func (s *sender) swept(ctx context.Context, marks []change.Mark, err error) {
 		due = time.Now().Add(jitter(exponential(time.Second, backoffMax, s.owed.Tries(m.Path)+1)))
 		s.owed.Fail(m, err, due, false)
 	}
+	if te.Kind == transport.Broken {
+		s.report.incomplete(te)
+		return
+	}
 	s.report.failed(te, due)
 }
