@@ -57,7 +57,8 @@ func TestOverflowIsALookOfTheRoot(t *testing.T) {
 	release()
 	rig.AwaitEvent(watch.Look, change.Root)
 	rig.Equal()
-	if st := rig.Watcher.Status(); st.Overflows != 1 {
+	// What the reader had read when it was held may end with an overflow of its own.
+	if st := rig.Watcher.Status(); st.Overflows < 1 || st.Overflows > 2 {
 		t.Errorf("status: %+v", st)
 	}
 	rig.Write("e/f", "by the new path")
