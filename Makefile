@@ -21,7 +21,7 @@ run: deps build ## replicate ./demo/source to ./demo/target and show what happen
 	@echo "Replicating ./demo/source to ./demo/target. In another terminal, try:"
 	@echo
 	@echo "    echo again >> demo/source/hello.txt && bin/sersync wait && cat demo/target/hello.txt"
-	@echo "    cp -r internal demo/source/ && mv demo/source/internal demo/source/moved"
+	@echo "    cp -r docs demo/source/ && mv demo/source/docs demo/source/moved"
 	@echo "    rm -r demo/source/moved && bin/sersync wait && ls demo/target"
 	@echo "    bin/sersync status"
 	@echo

@@ -19,13 +19,22 @@ type index struct {
 	// then still counts one. It is made when a file first has more names than links knows: a
 	// tree without hard links needs no memory for it.
 	single map[inode]change.Path
+	// now is the second of the journal's life in which rows are recorded, from 1 on. gone counts the rows that went and
+	// had been there for settledAfter.
+	now  uint32
+	gone uint64
 }
+
+// settledAfter is how many seconds a row stays young. What was there at the start never was.
+const settledAfter = 60
 
 type inode struct{ dev, ino uint64 }
 
 type row struct {
 	stat  change.Stat
 	names map[string]*row // of a directory
+	// born is the second in which it was recorded, 0 when it was there at the start.
+	born uint32
 }
 
 func newIndex() index {
@@ -41,12 +50,15 @@ func (x *index) find(p change.Path) *row {
 	return r
 }
 
-// set puts a row in place; the zero Stat removes it and all below.
-func (x *index) set(p change.Path, st change.Stat) {
+// set puts a row in place; the zero Stat removes it and all below. Of a new one first says that it was there at the start.
+func (x *index) set(p change.Path, st change.Stat, first bool) {
 	r := x.find(p)
 	if r == nil {
 		if r = x.add(p, st); r == nil {
 			return
+		}
+		if !first {
+			r.born = x.now
 		}
 	}
 	x.unlink(p, r.stat)
@@ -56,7 +68,7 @@ func (x *index) set(p change.Path, st change.Stat) {
 	r.stat = st
 	if !st.Exists() && p != change.Root {
 		delete(x.find(p.Parent()).names, p.Name())
-		x.size--
+		x.lose(r)
 		return
 	}
 	x.link(p, st)
@@ -85,9 +97,17 @@ func (x *index) forget(p change.Path, r *row) {
 		at := p.Join(name)
 		x.unlink(at, child.stat)
 		x.forget(at, child)
-		x.size--
+		x.lose(child)
 	}
 	r.names = nil
+}
+
+// lose counts a row that went.
+func (x *index) lose(r *row) {
+	x.size--
+	if r.born == 0 || x.now-r.born >= settledAfter {
+		x.gone++
+	}
 }
 
 func (x *index) link(p change.Path, st change.Stat) {
@@ -199,6 +219,14 @@ func (j *Journal) Links(p change.Path, st change.Stat) []change.Path {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.index.names(p, st)
+}
+
+// Census is how many paths the index knows, and how many went so far that had been there for a minute or since the
+// start.
+func (j *Journal) Census() (paths int, gone uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.index.size, j.index.gone
 }
 
 // Indexed is how many paths the index knows, the root not counted.

@@ -3,6 +3,8 @@ package journal
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -162,4 +164,32 @@ func TestLinksKnowANameLookedAtWhenItWasTheOnlyOne(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestCensusCountsWhatWentAfterItHadBeenThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := New(0)
+		record := func(p change.Path, st change.Stat, mark bool) {
+			j.Record(scan.Finding{Path: p, Stat: st, Mark: mark})
+		}
+		is := func(paths int, gone uint64) {
+			t.Helper()
+			if p, g := j.Census(); p != paths || g != gone {
+				t.Errorf("%d paths, %d gone; want %d, %d", p, g, paths, gone)
+			}
+		}
+		record("start", dir(1), false)
+		record("start/f", file(2, 1), false)
+		record("new", dir(3), true)
+		record("new/f", file(4, 1), true)
+		is(4, 0)
+		record("new", change.Stat{}, true) // as young as that
+		is(2, 0)
+		record("start", change.Stat{}, true)
+		is(0, 2)
+		record("old", file(5, 1), true)
+		time.Sleep(settledAfter * time.Second)
+		record("old", change.Stat{}, true)
+		is(0, 3)
+	})
 }

@@ -17,6 +17,7 @@ const DefaultLimit = 1_000_000
 // Journal is the journal of one source. It is safe for concurrent use.
 type Journal struct {
 	limit int
+	start time.Time
 
 	mu      sync.Mutex
 	seq     uint64
@@ -64,6 +65,7 @@ func New(limit int) *Journal {
 	}
 	return &Journal{
 		limit:   limit,
+		start:   time.Now(),
 		entries: map[change.Path]*entry{},
 		targets: map[string]*Target{},
 		index:   newIndex(),
@@ -74,10 +76,11 @@ func New(limit int) *Journal {
 func (j *Journal) Record(findings ...scan.Finding) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.index.now = uint32(time.Since(j.start)/time.Second) + 1
 	marked := false
 	for _, f := range findings {
 		if !f.Unsure {
-			j.index.set(f.Path, f.Stat)
+			j.index.set(f.Path, f.Stat, !f.Mark)
 		}
 		if f.Mark {
 			j.mark(f.Path, debt{f.Since, f.Bits})

@@ -6,7 +6,8 @@ import (
 )
 
 // RemovalBudget bounds by how much the tree of a source may shrink within a window before its removals are held. What
-// counts is the tree and not the removals: a rename, or a deployment that puts back as much as it takes, costs nothing.
+// counts is the tree and not the removals: a rename, or a deployment that puts back as much as it takes, costs nothing. Nor
+// does what is removed within a minute of its making.
 // The zero value of a bound is its default.
 type RemovalBudget struct {
 	// Off bounds nothing.
@@ -49,6 +50,14 @@ func (b RemovalBudget) String() string {
 type size struct {
 	at    time.Time
 	paths int
+	// gone counts the paths that went by then and had been there for a while.
+	gone uint64
+}
+
+// lost is how many paths went since then, now that there are paths and gone. What came and went meanwhile, and what went
+// and came back, is not lost.
+func (s size) lost(paths int, gone uint64) int {
+	return min(s.paths-paths, int(gone-s.gone))
 }
 
 // spending is what a source spent of its budget. It lives under the lock of its brake.
@@ -61,11 +70,11 @@ type spending struct {
 	had int
 }
 
-// sample notes the size of the tree and returns how many paths it had at the most within the window.
-func (s *spending) sample(paths int, now time.Time, window time.Duration) (had int) {
+// sample notes the size of the tree and returns the highest that it had within the window.
+func (s *spending) sample(paths int, gone uint64, now time.Time, window time.Duration) (had size) {
 	if !s.over.IsZero() {
 		// While it is not decided what became of a tree, its size is not forgotten.
-		return s.sizes[0].paths
+		return s.sizes[0]
 	}
 	for len(s.sizes) > 0 && s.sizes[len(s.sizes)-1].paths <= paths {
 		s.sizes = s.sizes[:len(s.sizes)-1]
@@ -75,9 +84,9 @@ func (s *spending) sample(paths int, now time.Time, window time.Duration) (had i
 	}
 	// A few for each window are enough.
 	if n := len(s.sizes); n == 0 || now.Sub(s.sizes[n-1].at) > window/60 {
-		s.sizes = append(s.sizes, size{now, paths})
+		s.sizes = append(s.sizes, size{now, paths, gone})
 	}
-	return s.sizes[0].paths
+	return s.sizes[0]
 }
 
 // verdict says what becomes of removals.
@@ -103,7 +112,8 @@ func (s *session) sample() {
 	b := &s.src.brake
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.spent.sample(s.src.journal.Indexed(), time.Now(), window)
+	paths, gone := s.src.journal.Census()
+	b.spent.sample(paths, gone, time.Now(), window)
 }
 
 // judge engages the brake when the tree shrank by more than the budget. What was renamed is back in the index when it
@@ -113,9 +123,10 @@ func (s *session) judge() verdict {
 	now := time.Now()
 	b := &s.src.brake
 	b.mu.Lock()
-	paths := s.src.journal.Indexed()
-	had := b.spent.sample(paths, now, opts.RemovalBudget.Window)
-	if opts.NoRemovals || !opts.RemovalBudget.exceeded(had, had-paths) {
+	paths, gone := s.src.journal.Census()
+	had := b.spent.sample(paths, gone, now, opts.RemovalBudget.Window)
+	lost := had.lost(paths, gone)
+	if opts.NoRemovals || !opts.RemovalBudget.exceeded(had.paths, lost) {
 		b.spent.over = time.Time{}
 		b.mu.Unlock()
 		return allowed
@@ -131,10 +142,10 @@ func (s *session) judge() verdict {
 		b.mu.Unlock()
 		return undecided
 	}
-	b.spent.had = had
+	b.spent.had = had.paths
 	b.mu.Unlock()
 	b.engage(s.src.log, removalBudget, fmt.Sprintf("%d of %d paths of the source went within %v; the budget is %v",
-		had-paths, had, opts.RemovalBudget.Window, opts.RemovalBudget))
+		lost, had.paths, opts.RemovalBudget.Window, opts.RemovalBudget))
 	return held
 }
 

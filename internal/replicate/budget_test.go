@@ -282,3 +282,19 @@ func TestP7StopWhileTooMuchIsGoneRemovesNothing(t *testing.T) {
 		t.Errorf("%d of 300 files are left", n)
 	}
 }
+
+// A build, or an archive that was unpacked to look at it: what is that young is no loss.
+func TestTreeThatIsRemovedSoonAfterItsMakingIsWithinTheBudget(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.files("kept", 100)
+	r.start()
+	r.equal("one")
+	r.files("built", 1500)
+	r.equal("one")
+	r.must(os.Rename(filepath.Join(r.dir, "built"), filepath.Join(r.dir, "moved")))
+	r.equal("one")
+	r.must(os.RemoveAll(filepath.Join(r.dir, "moved")))
+	r.equal("one")
+	r.noBrake()
+}

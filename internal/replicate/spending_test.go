@@ -36,8 +36,8 @@ func TestTheHighestSizeOfTheWindowIsRemembered(t *testing.T) {
 	start := time.Now()
 	at := func(seconds float64, paths, want int) {
 		t.Helper()
-		if had := s.sample(paths, start.Add(time.Duration(seconds*float64(time.Second))), time.Minute); had != want {
-			t.Errorf("after %v s: %d, want %d", seconds, had, want)
+		if had := s.sample(paths, 0, start.Add(time.Duration(seconds*float64(time.Second))), time.Minute); had.paths != want {
+			t.Errorf("after %v s: %d, want %d", seconds, had.paths, want)
 		}
 	}
 	at(0, 10, 10)
@@ -55,7 +55,7 @@ func TestTheHighestSizeOfTheWindowIsRemembered(t *testing.T) {
 	s.over = time.Time{}
 	at(900, 10, 10)
 	for i := range 10_000 {
-		s.sample(10_000-i, start.Add(time.Hour+time.Duration(i)*time.Millisecond), time.Minute)
+		s.sample(10_000-i, 0, start.Add(time.Hour+time.Duration(i)*time.Millisecond), time.Minute)
 	}
 	if n := len(s.sizes); n > 70 {
 		t.Errorf("%d sizes are kept", n)
