@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -88,7 +89,7 @@ func (d *Daemon) summary() string {
 			targets++
 			waiting += t.Waiting
 			oldest = max(oldest, time.Duration(t.Lag*float64(time.Second)))
-			if t.State != "idle" && t.State != "sending" {
+			if !slices.Contains([]string{"idle", "sending", "pausing", "paused"}, t.State) {
 				trouble++
 			}
 		}
