@@ -1,9 +1,6 @@
 package journal
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // List are the paths in any of the states, oldest first, at the most max of them, and how many there are.
 func (t *Target) List(max int, states ...State) (rows []Owed, count int) {
@@ -14,13 +11,7 @@ func (t *Target) List(max int, states ...State) (rows []Owed, count int) {
 			rows = append(rows, o.Owed)
 		}
 	}
-	slices.SortFunc(rows, func(a, b Owed) int {
-		if by := a.Since.Compare(b.Since); by != 0 {
-			return by
-		}
-		return strings.Compare(string(a.Path), string(b.Path))
-	})
-	return rows[:min(max, len(rows))], len(rows)
+	return oldest(rows, max), len(rows)
 }
 
 // Retry makes everything ready that failed, dead letters too, and returns how many paths that are.
