@@ -14,6 +14,7 @@ import (
 	"time"
 
 	bbolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"sersync/internal/change"
 )
@@ -83,7 +84,8 @@ func setAside(path string) (to string, err error) {
 
 // load reads the file into the index, and returns the rest. On an error the index is empty.
 func (j *Journal) load(path, source string) (contents, error) {
-	s, err := openStore(path)
+	// All of it is read: page by page the disk would be waited for.
+	s, err := openStore(path, unix.MAP_POPULATE)
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return contents{}, ErrInUse
 	}
@@ -179,7 +181,7 @@ func (t *Target) fill(c *targetContents) {
 
 // open keeps the journal, as it is, in the file.
 func (j *Journal) open(path, source string) error {
-	s, err := openStore(path)
+	s, err := openStore(path, 0)
 	if err == nil {
 		err = syncDir(path)
 	}
