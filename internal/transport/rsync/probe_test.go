@@ -1,0 +1,134 @@
+package rsync
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/transport"
+	"sersync/internal/transport/rsync/rsyncdtest"
+)
+
+// probed is what a Probe of the module says; the module holds afterwards what it held before.
+func probed(t *testing.T, d *rsyncdtest.Daemon, o Options) (Probed, error) {
+	t.Helper()
+	before := entries(t, d.Dir(o.Module))
+	o.Host, o.Port, o.User, o.PasswordFile = d.Host(), d.Port(), rsyncdtest.User, d.PasswordFile()
+	there, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	p, err := there.Probe(t.Context())
+	if p.Left != nil {
+		t.Errorf("the file was left: %v", p.Left)
+	}
+	if after := entries(t, d.Dir(o.Module)); len(after) != len(before) {
+		t.Errorf("the module holds %q, before that %q", after, before)
+	}
+	return p, err
+}
+
+func entries(t *testing.T, dir string) []string {
+	t.Helper()
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func TestProbeTellsWhatATargetStores(t *testing.T) {
+	d := rsyncdtest.Start(t, rsyncdtest.Options{Modules: []rsyncdtest.Module{
+		{Name: "root"},
+		{Name: "nobody", Lines: []string{"uid = 65534", "gid = 65534"}},
+		{Name: "chmod", Lines: []string{"incoming chmod = F644"}},
+		{Name: "blind", Lines: []string{"write only = yes"}},
+	}})
+	if err := os.Chmod(d.Dir("nobody"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		module        string
+		modes, owners Kept
+		listed        bool
+	}{{"root", Stored, Stored, true}, {"nobody", Stored, Lost, true}, {"chmod", Lost, Stored, true}, {"blind", Stored, Stored, false}} {
+		p, err := probed(t, d, Options{Module: c.module})
+		if err != nil {
+			t.Errorf("%s: %v", c.module, err)
+			continue
+		}
+		if p.Times != Nanoseconds || p.Modes != c.modes || p.Owners != c.owners {
+			t.Errorf("%s: times %s, modes %s, owners %s", c.module, p.Times, p.Modes, p.Owners)
+		}
+		if known := p.NoStamp == nil; known != c.listed {
+			t.Errorf("%s: stamp %v, %v", c.module, p.Stamp, p.NoStamp)
+		} else if known && (p.Stamp.Before(p.Before.Truncate(time.Second)) || p.Stamp.After(p.After)) {
+			t.Errorf("%s: written from %v to %v, stamp %v", c.module, p.Before, p.After, p.Stamp)
+		}
+	}
+}
+
+func TestProbeNamesWhyItCannotWrite(t *testing.T) {
+	full := t.TempDir()
+	mount(t, full, "tmpfs", 0, "size=64k")
+	content := make([]byte, 64<<10)
+	if err := os.WriteFile(filepath.Join(full, "fill"), content, 0o600); !errors.Is(err, unix.ENOSPC) && err != nil {
+		t.Fatal(err)
+	}
+	frozen := t.TempDir()
+	mount(t, frozen, "tmpfs", unix.MS_RDONLY, "")
+	d := rsyncdtest.Start(t, rsyncdtest.Options{Modules: []rsyncdtest.Module{
+		{Name: "full", Dir: full},
+		{Name: "frozen", Dir: frozen},
+		{Name: "readonly", Lines: []string{"read only = yes"}},
+		{Name: "keeps", Lines: []string{"refuse options = delete"}},
+		{Name: "closed", Lines: []string{"uid = 65534", "gid = 65534"}},
+		{Name: "plain"},
+	}})
+	for _, c := range []struct {
+		module, dir string
+		kind        transport.Kind
+	}{
+		{"full", "", transport.Full},
+		{"frozen", "", transport.ReadOnly},
+		{"readonly", "", transport.ReadOnly},
+		{"keeps", "", transport.RemovalsRefused},
+		{"closed", "", transport.Misconfigured},
+		{"plain", "missing", transport.Misconfigured},
+	} {
+		_, err := probed(t, d, Options{Module: c.module, Dir: c.dir})
+		var state *transport.Error
+		if !errors.As(err, &state) || state.Kind != c.kind {
+			t.Errorf("%s: %v, want the kind %v", c.module, err, c.kind)
+		} else if state.Hint == "" && c.kind != transport.Full && c.module != "frozen" {
+			t.Errorf("%s: no hint: %v", c.module, err)
+		}
+	}
+}
+
+// Listings differ between versions by the way they write sizes.
+func TestListedTimeIsReadOfEveryVersion(t *testing.T) {
+	want := time.Date(2026, 11, 21, 14, 13, 10, 0, time.UTC)
+	for _, line := range []string{
+		"-rw-r--r--          23 2026/11/21 14:13:10 .sersync-probe-0\n",
+		"-rw-r-----         1,023 2026/11/21 14:13:10 .sersync-probe-0\n",
+		"welcome\n-rw----r--              2 2026/11/21 14:13:10 .sersync-probe-0\n",
+	} {
+		if got, err := listedTime(line); err != nil || !got.Equal(want) {
+			t.Errorf("%q: %v, %v", line, got, err)
+		}
+	}
+	if _, err := listedTime("drwxr-xr-x 4096 2026/11/21 14:13:10 x\n"); err == nil {
+		t.Error("a directory is taken for the file")
+	}
+}
