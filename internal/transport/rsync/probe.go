@@ -2,13 +2,10 @@ package rsync
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,16 +49,11 @@ type Probed struct {
 	Name string
 }
 
-const (
-	// probePrefix and 32 hexadecimal digits are the name of a file that a Probe writes.
-	probePrefix = ".sersync-probe-"
-	// probeID is an owner that most likely no writing rsync runs as but one that may not give files away.
-	probeID = 65534
-	// At first the file has the one mode, then the other, which no umask and no usual "incoming chmod" makes.
-	probeFirst, probeThen os.FileMode = 0o604, 0o642
-	// removeWithin bounds the removal of the file, also when the time of the Probe itself is over.
-	removeWithin = 30 * time.Second
-)
+// removeWithin bounds the removal of the file, also when the time of the Probe itself is over.
+const removeWithin = 30 * time.Second
+
+// cutSettle is how long a receiver that was cut off may take to put a file of some bytes in place.
+const cutSettle = 2 * time.Second
 
 // Probe writes a small file of its own into the target, and removes it again, whatever happened. Nothing that is there is
 // replaced, and no directory is made. An error says why the file could not be written. A target that would not let it be removed gets none.
@@ -94,7 +86,7 @@ func (t *Transport) Probe(ctx context.Context) (p Probed, err error) {
 		if q.wrote {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
 			defer cancel()
-			p.Left = q.remove(ctx)
+			p.Left = q.clear(ctx)
 		}
 	}()
 	return p, q.ask(ctx, &p)
@@ -106,8 +98,8 @@ type prober struct {
 	s   *spawner
 	f   *probeFile
 	old bool
-	// wrote says that the file may be there, whatever came of the run.
-	wrote bool
+	// wrote says that the file may be there, whatever came of the run; cut, that the receiver may still be at work.
+	wrote, cut bool
 }
 
 // ask writes the file twice, first with the target's own time and then with all attributes, and has what is stored compared
@@ -204,6 +196,7 @@ func (q *prober) run(ctx context.Context, options ...string) (what string, err e
 		return nil
 	})
 	q.wrote = q.wrote || !e.unconnected() && !slices.Contains([]int{exitUsage, exitFiles, exitUnsupported, exitStart}, e.trueCode())
+	q.cut = e.cause != nil || e.code != 0 && !receiverEnded(e.trueCode())
 	return what, q.verdict(c, e)
 }
 
@@ -263,11 +256,26 @@ func listedTime(out string) (time.Time, error) {
 	return at, nil
 }
 
-// remove removes the file there, and nil says that it is gone.
-func (q *prober) remove(ctx context.Context) error {
+// clear removes the file there, and nil says that it is gone. A receiver that was cut off may still put its file in place: it is
+// removed again when that has ended.
+func (q *prober) clear(ctx context.Context) error {
 	if err := q.f.remove(); err != nil {
 		return err
 	}
+	cut := q.cut
+	err := q.remove(ctx)
+	if !cut {
+		return err
+	}
+	select {
+	case <-time.After(cutSettle):
+		return q.remove(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (q *prober) remove(ctx context.Context) error {
 	o := &q.t.o
 	// Without --force: it is a file, or it is none of ours.
 	args := append(q.options(), "--delete-missing-args", "--", "./"+q.f.name, o.destination()+q.f.name)
@@ -278,58 +286,4 @@ func (q *prober) remove(ctx context.Context) error {
 	c := newClassifier(o, q.s.rootName(), remove, []change.Path{change.Path(q.f.name)})
 	e := r.finish(ctx, nil, q.t.limits(), func(line []byte) error { c.output(line); return nil })
 	return q.verdict(c, e)
-}
-
-// probeFile is the file on this side, alone in a directory that only we can enter.
-type probeFile struct {
-	root *os.File
-	name string
-}
-
-func newProbeFile() (*probeFile, error) {
-	random := make([]byte, 16)
-	rand.Read(random)
-	dir, err := os.MkdirTemp("", "sersync-probe-")
-	if err != nil {
-		return nil, fmt.Errorf("make directory for a probe: %w", err)
-	}
-	f := &probeFile{name: probePrefix + hex.EncodeToString(random)}
-	if err := os.WriteFile(filepath.Join(dir, f.name), []byte("sersync doctor --probe\n"), 0o600); err != nil {
-		os.RemoveAll(dir)
-		return nil, fmt.Errorf("write file for a probe: %w", err)
-	}
-	if f.root, err = os.Open(dir); err == nil {
-		err = os.Chmod(f.path(), probeFirst)
-	}
-	if err != nil {
-		f.root.Close()
-		os.RemoveAll(dir)
-		return nil, fmt.Errorf("make file for a probe: %w", err)
-	}
-	return f, nil
-}
-
-func (f *probeFile) path() string { return filepath.Join(f.root.Name(), f.name) }
-
-// alter gives the file attributes that it has on no target by chance: a time with an odd second and nanoseconds, long ago.
-func (f *probeFile) alter() error {
-	at := time.Unix(981173107, 123456789)
-	err := os.Chmod(f.path(), probeThen)
-	if err == nil && os.Geteuid() == 0 {
-		err = os.Chown(f.path(), probeID, probeID)
-	}
-	if err == nil {
-		err = os.Chtimes(f.path(), at, at)
-	}
-	if err != nil {
-		return fmt.Errorf("change file for a probe: %w", err)
-	}
-	return nil
-}
-
-func (f *probeFile) remove() error { return os.Remove(f.path()) }
-
-func (f *probeFile) close() {
-	os.RemoveAll(f.root.Name())
-	f.root.Close()
 }

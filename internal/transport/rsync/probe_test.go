@@ -1,8 +1,10 @@
 package rsync
 
 import (
+	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -131,4 +133,81 @@ func TestListedTimeIsReadOfEveryVersion(t *testing.T) {
 	if _, err := listedTime("drwxr-xr-x 4096 2026/11/21 14:13:10 x\n"); err == nil {
 		t.Error("a directory is taken for the file")
 	}
+}
+
+// An old inode has no room for the part of a second.
+func TestProbeTellsThatAFileSystemKeepsWholeSeconds(t *testing.T) {
+	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
+	for _, args := range [][]string{
+		{"truncate", "--size=4M", image},
+		{"mkfs.ext2", "-q", "-I", "128", image},
+		{"mount", "-o", "loop", image, dir},
+	} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, out)
+		}
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			t.Errorf("unmount: %v\n%s", err, out)
+		}
+	})
+	there, err := New(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	p, err := there.Probe(t.Context())
+	if err != nil || p.Left != nil || p.Times != Seconds || p.Modes != Stored || p.Owners != Stored {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// Over ssh as to a daemon.
+func TestProbeOverSSH(t *testing.T) {
+	s := startSSHD(t)
+	dir := t.TempDir()
+	there, err := New(Options{
+		Host: "127.0.0.1", Port: s.port, User: s.user, Dir: dir,
+		SSH: SSH{Identity: s.key, Args: []string{"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	p, err := there.Probe(t.Context())
+	if err != nil || p.Left != nil || p.NoStamp != nil || p.Times != Nanoseconds {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if left := entries(t, dir); len(left) > 0 {
+		t.Errorf("it left %q", left)
+	}
+}
+
+// Also when the time is over in the middle of it.
+func TestProbeThatIsEndedLeavesNothing(t *testing.T) {
+	d := rsyncdtest.Start(t, rsyncdtest.Options{})
+	there, err := New(Options{Module: "data", Host: d.Host(), Port: d.Port(), User: rsyncdtest.User, PasswordFile: d.PasswordFile()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			if names, err := os.ReadDir(d.Dir("data")); err == nil && len(names) > 0 {
+				cancel()
+			}
+		}
+	}()
+	p, err := there.Probe(ctx)
+	if err == nil {
+		t.Error("it was not ended")
+	}
+	if p.Left != nil {
+		t.Errorf("it says that the file is left: %v", p.Left)
+	}
+	// A receiver that was cut removes its own temporary file.
+	poll(t, "an empty module", func() bool { return len(entries(t, d.Dir("data"))) == 0 })
 }
