@@ -53,7 +53,7 @@ Signals:
 
 Exit codes:
   0  all is well
-  1  an error, a configuration that cannot be used, a flag of 2.5.4 that does not exist
+  1  an error, something that must be done (doctor), a configuration that cannot be used, a flag of 2.5.4 that does not exist
   2  a command that does not exist or was called wrongly
   3  no sersync is running (status, wait, sweep, pause, resume, deletes, failed, events, log-level)
   4  the time of wait, or of sweep --wait, is over

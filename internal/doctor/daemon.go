@@ -56,6 +56,6 @@ func waiting(p *Part, t replicate.TargetStatus) {
 		p.add(Problem, "dead_letters", "end what sersync failed list says, then: sersync failed retry", "%s failed too often on %s", plural(t.Dead, "path"), quote(t.Name))
 	}
 	for _, limit := range t.Limits {
-		p.add(Note, "limits", "", "%s could not store something: %s", quote(t.Name), limit)
+		p.add(Note, "limits", "", "%s could not store: %s", quote(t.Name), limit)
 	}
 }

@@ -168,7 +168,7 @@ func (e *examination) watched(p *Part, s config.Source, status *replicate.Status
 			break
 		}
 		p.add(Problem, "gap", fmt.Sprintf("end the reason that is named; until then the daemon looks at the directory every %v", s.GapEvery),
-			"%s is not watched since %s: %s", gap.Path, gap.Since.Local().Format(time.DateTime), gap.Reason)
+			"the directory %s is not watched since %s: %s", gap.Path, gap.Since.Local().Format(time.DateTime), gap.Reason)
 	}
 	if status.Overflows > 0 {
 		p.add(Note, "overflows", set("fs.inotify.max_queued_events", 4*queueWant), "%d times the kernel's queue was full; each time the tree was looked at again", status.Overflows)
@@ -185,7 +185,7 @@ func (e *examination) walk(ctx context.Context, p *Part, root *scan.Root, rules 
 	}
 	p.ok("tree", "%s, %s; no daemon watches them now", plural(t.paths, "path"), plural(t.dirs, "directory"))
 	for _, d := range t.closed {
-		p.add(Problem, "gap", "let this user read it, run as root, or exclude it", "%s cannot be watched, nor what is below: %v", d.path, reason(d.err))
+		p.add(Problem, "gap", "let this user read it, run as root, or exclude it", "the directory %s cannot be watched, nor what is below: %v", d.path, reason(d.err))
 	}
 	if more := t.closedCount - len(t.closed); more > 0 {
 		p.add(Problem, "gap", "let this user read them, run as root, or exclude them", "%d more cannot be watched", more)

@@ -82,7 +82,7 @@ func answers(ctx context.Context, p *Part, t config.Target, there transport.Tran
 	}
 	p.ok("login", "answers and lets us in: %s", versions(facts))
 	for _, limit := range facts.Limits {
-		p.add(Warning, "limits", "", "%s", limit)
+		p.add(Warning, "limits", "", "cannot store: %s", limit)
 	}
 	return true
 }
