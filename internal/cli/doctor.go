@@ -102,21 +102,14 @@ func usualConfig(ctx context.Context) string {
 	return ""
 }
 
-// understood reads a configuration as far as it can be understood: one that this machine does not suit is there, with its problems. An error
-// says that it is no configuration at all.
+// understood reads a configuration as far as it can be understood. An error says that it is no configuration at all.
 func understood(file string) (*config.Config, []config.Problem, error) {
-	cfg, problems, err := config.Load(file)
+	cfg, problems, err := config.Understand(file)
 	var invalid *config.InvalidError
-	if !errors.As(err, &invalid) {
-		return cfg, problems, err
+	if errors.As(err, &invalid) {
+		err = nil // the problems are told
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, nil, &config.SyntaxError{Place: config.Place{File: file}, Err: err}
-	}
-	// Where the file itself is at fault there is no model to go on with; the problems are those of Load, which are more.
-	cfg, _, _ = config.Parse(file, data)
-	return cfg, problems, nil
+	return cfg, problems, err
 }
 
 // says is what the daemon at the socket says of itself; nothing when there is none.

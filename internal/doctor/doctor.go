@@ -78,7 +78,7 @@ type Options struct {
 	// File is the configuration's file, empty when there is none; Err is why it is none at all.
 	File string
 	Err  error
-	// Config is nil when the file cannot be understood.
+	// Config is nil when the file cannot be understood or trusted: what it names is run.
 	Config *config.Config
 	// Problems are what reading it came to.
 	Problems []config.Problem

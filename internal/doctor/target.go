@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,6 +56,13 @@ func (e *examination) target(ctx context.Context, p *Part, t config.Target) {
 	}
 	defer there.Close()
 	if !answers(ctx, p, t, there) || !e.Probe {
+		return
+	}
+	// It may be a part of its own source.
+	if slices.ContainsFunc(e.Problems, func(problem config.Problem) bool {
+		return problem.Severity == config.Error && problem.Place == t.Place
+	}) {
+		p.add(Note, "write", "solve it first", "not probed, because of its problem in the configuration")
 		return
 	}
 	prober, ok := there.(prober)

@@ -79,7 +79,7 @@ func TestTargetThatHangsDelaysNobody(t *testing.T) {
 	must(t, err)
 	defer hanging.Close()
 	go hang(hanging, answered)
-	e := configured(t, fmt.Sprintf("sources:\n  - path: %s\n    targets:\n      - {url: \"rsync://u@%s/m\"}\n      - {url: %q, password_file: %s}\n",
+	e := configured(t, fmt.Sprintf("sources:\n  - path: %s\n    targets:\n      - {url: \"rsync://u@%s/m\", connect_timeout: 30s}\n      - {url: %q, password_file: %s}\n",
 		t.TempDir(), hanging.Addr(), d.URL("data"), d.PasswordFile()))
 	open := e.Open
 	e.Open = func(target config.Target) (transport.Transport, error) {
