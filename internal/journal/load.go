@@ -37,11 +37,14 @@ type Loaded struct {
 // ErrInUse says that another process has the file.
 var ErrInUse = errors.New("it is in use by another process")
 
-// Keep reads what the file at path holds of the source, and keeps the journal in it from now on. It is called before
-// anything else. A file that cannot be used is set aside and a new one takes its place. An error means that nothing can be kept
-// there; the journal goes on in memory alone.
+// Keep reads what the file at path holds of the source, and keeps the journal in it from now on. Its directory is made.
+// It is called before anything else. A file that cannot be used is set aside and a new one takes its place. An error means that
+// nothing can be kept there; the journal goes on in memory alone.
 func (j *Journal) Keep(path, source string) (Loaded, error) {
 	l := Loaded{}
+	if err := makeDir(filepath.Dir(path)); err != nil {
+		return l, err
+	}
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		l.Fresh = true
 	} else {
@@ -62,6 +65,22 @@ func (j *Journal) Keep(path, source string) (Loaded, error) {
 		}
 	}
 	return l, j.open(path, source)
+}
+
+// makeDir makes a directory for journals. One that somebody else owns or can write is refused: he could put files of
+// his own there.
+func makeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return fmt.Errorf("look at state directory %q: %w", dir, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+		return fmt.Errorf("state directory %q is not a directory that this user owns and nobody else can write", dir)
+	}
+	return nil
 }
 
 // aside sets a file aside that cannot be used for the reason why.
