@@ -171,11 +171,14 @@ func (j *Journal) fill(c contents) {
 }
 
 func (t *Target) fill(c *targetContents) {
+	// The clock may have been set back since: nothing waits longer than a dead letter does.
+	latest := time.Now().Add(time.Hour)
 	slices.SortFunc(c.owed, func(a, b *owed) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, o := range c.owed {
 		t.owed[o.Path] = o
 		switch {
 		case o.State == Retry || o.State == Dead:
+			o.Due = earliest(o.Due, latest)
 			t.timers = append(t.timers, timer{due: o.Due, o: o})
 		case o.State == Ready && o.low:
 			o.queued = true
@@ -188,6 +191,7 @@ func (t *Target) fill(c *targetContents) {
 		}
 	}
 	for p, a := range c.again {
+		a.due = earliest(a.due, latest)
 		t.again[p] = a
 		t.timers = append(t.timers, timer{due: a.due, again: p})
 	}
@@ -196,6 +200,13 @@ func (t *Target) fill(c *targetContents) {
 	for _, r := range c.recent {
 		t.recents += len(r.paths)
 	}
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // open keeps the journal, as it is, in the file.
