@@ -346,7 +346,7 @@ func TestJournalIsWrittenAgainWhenItCanBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_DETACH) })
-	path := filepath.Join(mount, "journal.db")
+	path := filepath.Join(mount, "state", "journal.db")
 	j, _ := kept(t, path)
 	x := j.Open("x")
 	long := strings.Repeat("n", 200)
