@@ -64,6 +64,8 @@ type Report struct {
 	// Limits are paths that are acked although the target could not store all of them (an
 	// owner, a time it may not set): trying again cannot help.
 	Limits []Failure
+	// Changed are the paths of the batch of which anything was changed on the target, in no order.
+	Changed []change.Path
 	// Files is how many files were sent, and Bytes how much went over for them: of a file that was there in part only
 	// what differs, and some bytes for each file besides its content.
 	Files int

@@ -27,6 +27,7 @@ type classifier struct {
 	// strange is the first line that was not understood, explained that there was one that was.
 	strange   string
 	explained bool
+	changed   []change.Path
 	files     int
 	bytes     int64
 }
@@ -44,6 +45,9 @@ const notEmpty = "cannot delete non-empty directory: "
 // output reads a line of standard output: what was done, and some messages.
 func (c *classifier) output(line []byte) {
 	if it, ok := parseItem(line); ok {
+		if c.names.listed[it.path] {
+			c.changed = append(c.changed, it.path)
+		}
 		if it.sent {
 			c.files++
 			c.bytes += it.bytes
@@ -137,6 +141,7 @@ func (c *classifier) report(r *transport.Report) {
 		delete(c.limits, p)
 	}
 	r.Limits = append(r.Limits, slices.SortedFunc(maps.Values(c.limits), byPath)...)
+	r.Changed = append(r.Changed, c.changed...)
 	r.Files += c.files
 	r.Bytes += c.bytes
 }
