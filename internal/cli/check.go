@@ -93,7 +93,7 @@ func (a *app) explain(cfg *config.Config, s config.Source) {
 	default:
 		fmt.Fprintf(a.out, "  holds removals when more than %d paths and %d %%, or %d %%, go within a minute\n", b.Paths, b.Percent, b.Most)
 	}
-	for _, r := range append(cfg.RulesFor(s), filter.Partial()) {
+	for _, r := range append(cfg.RulesFor(s), filter.BuiltIn()...) {
 		fmt.Fprintf(a.out, "  rule %s\n", r)
 	}
 }
