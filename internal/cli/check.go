@@ -113,6 +113,9 @@ func details(t config.Target) string {
 	if t.Bandwidth > 0 {
 		parts = append(parts, "at most "+size(t.Bandwidth)+" a second")
 	}
+	if t.Trash > 0 {
+		parts = append(parts, "what goes is kept there for "+plural(t.Trash, "day")+" in "+filter.TrashName)
+	}
 	return strings.Join(parts, ", ")
 }
 

@@ -121,5 +121,6 @@ func targetOptions(s config.Source, t config.Target, log *slog.Logger) (replicat
 		Large:        t.Large,
 		SweepExclude: slices.Clone(s.Sweep.Exclude),
 		DeadAfter:    t.DeadAfter,
+		TrashDays:    t.Trash,
 	}, nil
 }

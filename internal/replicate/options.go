@@ -100,4 +100,6 @@ type TargetOptions struct {
 	SweepExclude []string
 	// DeadAfter is how many times a path fails before it is a dead letter. Default 12.
 	DeadAfter int
+	// TrashDays is for how many days the target keeps what was removed; 0 is for ever, or that it keeps nothing.
+	TrashDays int
 }
