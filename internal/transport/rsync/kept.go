@@ -130,10 +130,25 @@ func (t *Transport) entries(ctx context.Context, s *spawner, paths []change.Path
 	if errors.As(e.cause, &stop) {
 		return stop.error
 	}
+	if e.cause == nil && e.code == exitPartial && onlyMissing(e.stderr) {
+		return nil
+	}
 	if err := sweepError(e); err != nil {
 		return fmt.Errorf("read the trash: %w", err)
 	}
 	return nil
+}
+
+// onlyMissing reports whether paths that are not there are all that rsync complains of: it is silent of those whose
+// directory is there, and not of those that have a file above them.
+func onlyMissing(stderr string) bool {
+	for line := range strings.SplitSeq(stderr, "\n") {
+		missing := senderStats.MatchString(line) && (errnoOf(line) == unix.ENOTDIR || errnoOf(line) == unix.ENOENT)
+		if line != "" && !missing && !summary.MatchString(line) {
+			return false
+		}
+	}
+	return true
 }
 
 // days are the days that the trash has a directory for, and only what has the name of a day counts. A trash that is a

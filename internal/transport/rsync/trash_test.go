@@ -286,7 +286,7 @@ func TestFetchBringsBackWhatTheTrashHolds(t *testing.T) {
 			found = append(found, e.Day+" "+string(e.Path))
 			return nil
 		}
-		r.must(r.tr.Removed(t.Context(), "", []change.Path{"d/sub", "other", "d/f", "no/such"}, add))
+		r.must(r.tr.Removed(t.Context(), "", []change.Path{"d/sub", "other", "d/f", "no/such", "other/below"}, add))
 		slices.Sort(found)
 		want := []string{"2021-02-03 d/sub", "2021-02-03 d/sub/f", "2021-02-03 other", "2021-02-04 d/f"}
 		if diff := cmp.Diff(want, found); diff != "" {
