@@ -4,11 +4,18 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
 	"sersync/internal/change"
+	"sersync/internal/filter"
+	"sersync/internal/replicate"
 	"sersync/internal/transport"
+	"sersync/internal/transport/rsync"
+	"sersync/internal/treetest"
 )
 
 // fakeKeeper is a target in memory with a trash.
@@ -86,4 +93,96 @@ func TestNoTrashIsEmptiedWhereNoneIsWanted(t *testing.T) {
 			t.Errorf("emptied: %v", keeper.asked)
 		}
 	})
+}
+
+// keepsTrash gives the target of a rig a trash.
+func keepsTrash(r *rig) {
+	noBudget(r)
+	r.opts.Targets = []replicate.TargetOptions{r.target("one", func(o *rsync.Options) { o.Trash = true })}
+}
+
+// besideTrash waits, and compares the module with the source.
+func (r *rig) besideTrash() {
+	r.t.Helper()
+	r.wait("one")
+	treetest.Equal(r.t, r.dir, r.daemon.Dir("one"), func(rel string) bool { return rel == filter.TrashName })
+}
+
+func TestP1ConvergeWithATrash(t *testing.T) {
+	for _, seed := range []uint64{4, 5} {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, keepsTrash)
+			r.start()
+			var wg sync.WaitGroup
+			for i := range uint64(4) {
+				w := treetest.NewWriter(r.dir, seed, i)
+				wg.Go(func() {
+					for range *steps {
+						if err := w.Step(); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			r.besideTrash()
+		})
+	}
+}
+
+// What a comparison finds goes to the trash as well, with a filter name by name, and a link of the source by the name of the
+// trash does not reach the target.
+func TestEveryWayInWhichATargetLosesSomethingLeadsToTheTrash(t *testing.T) {
+	for name, rules := range map[string][]filter.Rule{"no filter": nil, "filter": {filter.Glob("", "*.log")}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, err := filter.New(rules...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := newRig(t, func(r *rig) {
+				keepsTrash(r)
+				r.opts.Filter = f
+			})
+			dst := r.daemon.Dir("one")
+			extra := func(name string) {
+				r.must(os.MkdirAll(filepath.Join(dst, filepath.Dir(name)), 0o755))
+				r.must(os.WriteFile(filepath.Join(dst, name), []byte(name), 0o644))
+			}
+			extra("extra/deep/f")
+			extra("type/f")
+			extra("kind")
+			r.write("type", "a file")
+			r.write("kind/f", "in a directory")
+			r.must(os.Symlink(t.TempDir(), filepath.Join(r.dir, filter.TrashName)))
+			r.start()
+			r.wait()
+			r.write("live/sub/f", "live")
+			r.write("live/g", "live")
+			r.write("swap", "file first")
+			r.wait()
+			r.must(os.RemoveAll(filepath.Join(r.dir, "live")))
+			r.must(os.Remove(filepath.Join(r.dir, "swap")))
+			r.write("swap/f", "a directory now")
+			r.wait()
+			today := filter.TrashName + "/" + transport.Day(time.Now()) + "/"
+			for name, content := range map[string]string{
+				"extra/deep/f": "extra/deep/f", "type/f": "type/f", "kind": "kind", "live/sub/f": "live", "live/g": "live", "swap": "file first",
+			} {
+				if got := r.there("one", today+name); got != content {
+					t.Errorf("%q in the trash is %q, want %q", name, got, content)
+				}
+			}
+			for name, want := range map[string]string{"type": "a file", "kind/f": "in a directory", "swap/f": "a directory now"} {
+				if got := r.there("one", name); got != want {
+					t.Errorf("%q is %q, want %q", name, got, want)
+				}
+			}
+			if r.exists("one", "extra") || r.exists("one", "live") {
+				t.Error("what went is still in its place")
+			}
+		})
+	}
 }
