@@ -56,10 +56,11 @@ func (s *sender) runTrash(ctx context.Context) {
 			s.log.Warn("the clock was set, nothing is removed from the trash for a day")
 		}
 		if isDue {
+			// A target that is away says so without this.
 			err := s.emptyTrash(ctx, trash, now)
 			if err == nil {
 				e.done, said = transport.Day(now), ""
-			} else if ctx.Err() == nil && err.Error() != said {
+			} else if ctx.Err() == nil && targetError(err).Kind != transport.Away && err.Error() != said {
 				said = err.Error()
 				s.log.Warn("the trash of the target could not be emptied, it is tried again each hour", "error", err, "hint", targetError(err).Hint)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"regexp"
@@ -151,6 +152,9 @@ func onlyMissing(stderr string) bool {
 	return true
 }
 
+// onlyDays leaves out what the days hold.
+const onlyDays = "--exclude=/" + filter.TrashName + "/*/*"
+
 // days are the days that the trash has a directory for, and only what has the name of a day counts. A trash that is a
 // symlink has none.
 func (t *Transport) days(ctx context.Context, s *spawner) ([]string, error) {
@@ -162,7 +166,7 @@ func (t *Transport) days(ctx context.Context, s *spawner) ([]string, error) {
 			}
 		}
 		return nil
-	}, "--exclude=/"+filter.TrashName+"/*/*")
+	}, onlyDays)
 	slices.Sort(days)
 	return days, err
 }
@@ -240,6 +244,9 @@ func (t *Transport) Fetch(ctx context.Context, into *os.File, day string, paths 
 				return fmt.Errorf("%w (%w)", err, s.confined)
 			}
 		}
+		if err := t.checkAbove(ctx, s, day, paths); err != nil {
+			return err
+		}
 		r, err := s.startRun(&t.o, trashFetch, t.o.backArgs(t.old()))
 		if err != nil {
 			return startError(err)
@@ -255,6 +262,34 @@ func (t *Transport) Fetch(ctx context.Context, into *os.File, day string, paths 
 		return c.verdict(e, 0, &report)
 	})
 	return report, err
+}
+
+// checkAbove reports an error when something above one of the paths is no directory in the trash. rsync follows a symlink there, on
+// both sides: what it leads to was never removed.
+func (t *Transport) checkAbove(ctx context.Context, s *spawner, day string, paths []change.Path) error {
+	dirs := map[change.Path]bool{}
+	for _, p := range paths {
+		for above := p.Parent(); above != change.Root; above = above.Parent() {
+			dirs[below(day, above)] = false
+		}
+	}
+	if len(dirs) == 0 {
+		return nil
+	}
+	above := slices.Sorted(maps.Keys(dirs))
+	err := t.entries(ctx, s, above, func(it item) error {
+		dirs[it.path] = it.dir
+		return nil
+	}, "--no-recursive", "--dirs")
+	if err != nil {
+		return err
+	}
+	for _, p := range above {
+		if !dirs[p] {
+			return fmt.Errorf("%s is no directory in the trash", p)
+		}
+	}
+	return nil
 }
 
 // ours reports an error when somebody else could put another directory in the place of dir: a child that is not confined

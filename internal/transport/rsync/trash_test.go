@@ -252,6 +252,22 @@ func TestExpireRemovesOldDaysAndNothingElse(t *testing.T) {
 	})
 }
 
+// The days are found without a look at what is in them.
+func TestDaysAreFoundWithoutReadingThem(t *testing.T) {
+	trashKinds(t, func(t *testing.T, r *rig) {
+		r.write(r.dst, filter.TrashName+"/2021-02-03/d/sub/f", "x")
+		r.write(r.dst, "beside/f", "x")
+		r.must(r.tr.inEmpty(t.Context(), func(s *spawner) error {
+			return r.tr.entries(t.Context(), s, []change.Path{trashRoot}, func(it item) error {
+				if it.path != trashRoot && it.path != trashRoot.Join("2021-02-03") {
+					t.Errorf("read %s", it.path)
+				}
+				return nil
+			}, onlyDays)
+		}))
+	})
+}
+
 func TestTrashThatIsASymlinkIsNotEmptied(t *testing.T) {
 	r := newRig(t, rsyncdtest.Options{}, func(o *Options) { o.Trash = true })
 	elsewhere := t.TempDir()
@@ -313,6 +329,17 @@ func TestFetchBringsBackWhatTheTrashHolds(t *testing.T) {
 		if _, err := os.Lstat(filepath.Join(into.Name(), "other")); err == nil {
 			t.Error("more came back than was asked for")
 		}
+		all, err := os.Open(t.TempDir())
+		r.must(err)
+		defer all.Close()
+		if report, err := r.tr.Fetch(t.Context(), all, "2021-02-03", []change.Path{change.Root}); err != nil || len(report.Failed) > 0 {
+			t.Fatalf("failed %v, %v", report.Failed, err)
+		}
+		for _, name := range []string{"other", "d/sub/f"} {
+			if _, err := os.Stat(filepath.Join(all.Name(), name)); err != nil {
+				t.Error(err)
+			}
+		}
 	})
 }
 
@@ -329,6 +356,28 @@ func TestFetchWritesInItsDirectoryAlone(t *testing.T) {
 	if entries, _ := os.ReadDir(outside); len(entries) > 0 {
 		t.Errorf("outside is %v; failed %v, %v", entries, report.Failed, err)
 	}
+}
+
+// A symlink was removed, and a person asks for something below it: that was never removed.
+func TestFetchFollowsNoSymlinkOfTheTrash(t *testing.T) {
+	trashKinds(t, func(t *testing.T, r *rig) {
+		outside := t.TempDir()
+		r.write(outside, "sub/f", "outside")
+		r.write(r.dst, filter.TrashName+"/2021-02-03/d/g", "x")
+		r.must(os.Symlink(outside, filepath.Join(r.dst, filter.TrashName, "2021-02-03/d/link")))
+		r.must(os.Symlink("d", filepath.Join(r.dst, filter.TrashName, "2021-02-03/inside")))
+		for _, p := range []change.Path{"d/link/sub", "d/link/sub/f", "inside/g"} {
+			into, err := os.Open(t.TempDir())
+			r.must(err)
+			defer into.Close()
+			if _, err := r.tr.Fetch(t.Context(), into, "2021-02-03", []change.Path{p}); err == nil {
+				t.Errorf("%s was fetched", p)
+			}
+			if entries, _ := os.ReadDir(into.Name()); len(entries) > 0 {
+				t.Errorf("fetching %s brought %v", p, entries)
+			}
+		}
+	})
 }
 
 func (r *rig) must(err error) {
