@@ -202,6 +202,23 @@ func TestTrashThatCannotBeWrittenFailsItsPathsAndNoOthers(t *testing.T) {
 	r.dstHas("d/f", "kept")
 	r.dstHas(today()+"ok/f", "kept")
 	r.dstLacks("f")
+
+	r.write(r.dst, "d/to-dir", "kept")
+	r.write(r.dst, "d/to-link", "kept")
+	r.write(r.dst, "d/to-file/f", "kept")
+	r.must(os.Chmod(filepath.Join(r.dst, "d/to-file"), 0o777))
+	r.write(r.src, "d/to-dir/f", "new")
+	r.must(os.Symlink("a", filepath.Join(r.src, "d/to-link")))
+	r.write(r.src, "d/to-file", "new")
+	r.write(r.src, "d/g", "new")
+	report, err = r.apply(transport.Update, "d/to-dir", "d/to-link", "d/to-file", "d/g")
+	if got, want := sorted(pathsOf(report.Failed)), []change.Path{"d/to-dir", "d/to-file", "d/to-link"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("failed %v, %v", report.Failed, err)
+	}
+	for _, name := range []string{"d/to-dir", "d/to-link", "d/to-file/f"} {
+		r.dstHas(name, "kept")
+	}
+	r.dstHas("d/g", "new")
 }
 
 func TestSweepDoesNotSeeTheTrash(t *testing.T) {
