@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"time"
 
 	"sersync/internal/change"
 	"sersync/internal/config"
@@ -65,9 +66,11 @@ func (d *Daemon) sourceOptions(cfg *config.Config, s config.Source) (replicate.O
 	options := replicate.Options{
 		Name:       s.Name,
 		Path:       s.Path,
+		StateDir:   d.stateDir,
 		NewWatcher: newWatcher(log),
 		Filter:     rules,
 		Initial:    s.Initial,
+		Fill:       s.Fill,
 		SweepEvery: s.Sweep.Every,
 		NoRemovals: !s.Delete,
 		RemovalBudget: replicate.RemovalBudget{
@@ -122,5 +125,6 @@ func targetOptions(s config.Source, t config.Target, log *slog.Logger) (replicat
 		SweepExclude: slices.Clone(s.Sweep.Exclude),
 		DeadAfter:    t.DeadAfter,
 		TrashDays:    t.Trash,
+		Settle:       max(2*t.Timeout, time.Minute),
 	}, nil
 }

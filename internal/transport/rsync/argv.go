@@ -26,6 +26,9 @@ const (
 	removeExact
 	sweep
 	sweepExtras
+	// sweepEntries compares the entries of the listed directories, which end in a slash, and no more.
+	sweepEntries
+	sweepEntriesExtras
 	// probe and probeRemovals log in and transfer nothing.
 	probe
 	probeRemovals
@@ -51,8 +54,13 @@ func (l line) removes() bool { return l.base() == remove || l.base() == removeEx
 
 // streams reports whether what rsync says is wanted while it runs: progress, and what a comparison finds.
 func (l line) streams() bool {
-	return l.base() == updateLarge || l == sweep || l == sweepExtras || l == trashList
+	return l.base() == updateLarge || l.sweeps() || l == trashList
 }
+
+func (l line) sweeps() bool { return l >= sweep && l <= sweepEntriesExtras }
+
+// shallow reports whether the line compares single directories.
+func (l line) shallow() bool { return l == sweepEntries || l == sweepEntriesExtras }
 
 // partialDir keeps what arrived of a large file whose transfer was cut.
 const partialDir = filter.PartialName
@@ -67,6 +75,8 @@ const outFormat = "--out-format=%i|%l|%b|%n"
 var (
 	ownParams  = paramSet{"vihqP", []string{"--verbose", "--itemize-changes", "--human-readable", "--quiet", "--progress", "--stats"}}
 	liveParams = paramSet{"ru", []string{"--recursive", "--update"}}
+	// recursiveParams would compare more than single directories.
+	recursiveParams = paramSet{"r", []string{"--recursive"}}
 )
 
 type paramSet struct {
@@ -142,8 +152,11 @@ func (o *Options) argsFor(l line, old bool, list []byte) []string {
 
 func (o *Options) options(l line, by named, old bool, exclude ...string) []string {
 	params := ownParams.without(o.Params)
-	sweeping := l == sweep || l == sweepExtras
-	if !sweeping {
+	sweeping := l.sweeps()
+	switch {
+	case l.shallow():
+		params = recursiveParams.without(params)
+	case !sweeping:
 		params = liveParams.without(params)
 	}
 	args := append([]string{}, params...)
@@ -183,11 +196,17 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 		args = append(args, "--delete-missing-args", "--force")
 	case removeExact:
 		args = append(args, "--delete-missing-args")
-	case sweepExtras:
-		args = append(args, "--delete")
-		fallthrough
-	case sweep:
-		args = append(args, "--dry-run", "--recursive", "--ignore-missing-args", "--force", "--filter=P "+partialDir+"/", "--filter=P "+filter.TrashName+"/")
+	case sweep, sweepExtras, sweepEntries, sweepEntriesExtras:
+		args = append(args, "--dry-run", "--ignore-missing-args", "--force", "--filter=P "+partialDir+"/", "--filter=P "+filter.TrashName+"/")
+		switch l {
+		case sweepExtras, sweepEntriesExtras:
+			args = append(args, "--delete")
+		}
+		if l.shallow() {
+			args = append(args, "--dirs")
+		} else {
+			args = append(args, "--recursive")
+		}
 		for _, pattern := range exclude {
 			args = append(args, "--exclude="+pattern)
 		}
