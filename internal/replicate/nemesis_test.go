@@ -108,10 +108,23 @@ func (r *rig) equalButTemporary(module string) {
 		}
 		return m
 	}
-	a := strip(treetest.Snapshot(r.t, r.dir, temporary))
-	b := strip(treetest.Snapshot(r.t, r.daemon.Dir(module), temporary))
-	if diff := treetest.Diff(a, b); diff != "" {
-		r.t.Fatalf("the target is not what the source is:\n%s", diff)
+	// A receiver that was cut off may put back something old, or half of it, until it ends: what it was at work on is sent
+	// once more a minute later.
+	late := time.After(100 * time.Second)
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for {
+		a := strip(treetest.Snapshot(r.t, r.dir, temporary))
+		b := strip(treetest.Snapshot(r.t, r.daemon.Dir(module), temporary))
+		diff := treetest.Diff(a, b)
+		if diff == "" {
+			return
+		}
+		select {
+		case <-late:
+			r.t.Fatalf("the target is not what the source is:\n%s", diff)
+		case <-again.C:
+		}
 	}
 }
 
