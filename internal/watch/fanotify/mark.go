@@ -1,0 +1,303 @@
+package fanotify
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/change"
+	"sersync/internal/scan"
+	"sersync/internal/watch"
+)
+
+// mask is all that can be said of a directory and its entries. What FAN_RENAME adds, both names of a rename in one
+// event, is of no use to who looks again.
+const mask = unix.FAN_CREATE | unix.FAN_DELETE | unix.FAN_MODIFY | unix.FAN_CLOSE_WRITE | unix.FAN_ATTRIB |
+	unix.FAN_MOVED_FROM | unix.FAN_MOVED_TO | unix.FAN_ONDIR
+
+// fsid is the identity by which events name a file system.
+type fsid [8]byte
+
+// system is a file system that is marked.
+type system struct {
+	id  fsid
+	dev uint64
+	// mounts are where it is seen below the root.
+	mounts map[place]*mount
+}
+
+// place is a mount, and on it a file system: of btrfs there are several on one mount.
+type place struct {
+	mount uint64
+	dev   uint64
+}
+
+// mount is a file system as it is seen at one path.
+type mount struct {
+	system *system
+	// top is the topmost directory of it: handles are resolved from there. It is not held open, as that would
+	// keep the mount busy.
+	top change.Path
+}
+
+// found is what a directory that is open is.
+type found struct {
+	place place
+	stat  change.Stat
+	// top: it is the topmost directory of its mount.
+	top bool
+}
+
+// find looks at the directory that is open as fd.
+func find(fd int) (found, error) {
+	var st unix.Statx_t
+	// The id that is never given again where there is one (Linux 6.8); else that which is.
+	const want = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_INO | unix.STATX_NLINK | unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, want, &st); err != nil {
+		return found{}, err
+	}
+	dev := unix.Mkdev(st.Dev_major, st.Dev_minor)
+	return found{
+		place: place{mount: st.Mnt_id, dev: dev},
+		stat:  change.Stat{Mode: uint32(st.Mode), Dev: dev, Ino: st.Ino, Links: st.Nlink},
+		top:   st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0,
+	}, nil
+}
+
+// Cover marks the file system of the directory that is open as fd, if it is not marked yet.
+func (w *Watcher) Cover(fd int, p change.Path) error {
+	err := w.Try(fd, p)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err == nil:
+		delete(w.gaps, p)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, os.ErrClosed):
+	default:
+		w.gap(p, err)
+	}
+	return err
+}
+
+// gap keeps that p cannot be watched. What is below a gap is looked at with it.
+func (w *Watcher) gap(p change.Path, err error) {
+	for above := p; ; above = above.Parent() {
+		if _, known := w.gaps[above]; known && above != p {
+			return
+		}
+		if above == change.Root {
+			break
+		}
+	}
+	g := watch.Gap{Path: p, Since: time.Now(), Err: err}
+	if old, ok := w.gaps[p]; ok {
+		g.Since = old.Since
+	}
+	w.gaps[p] = g
+}
+
+// Try is Cover without a gap: for who has another way to watch what fanotify cannot.
+func (w *Watcher) Try(fd int, p change.Path) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.try(fd, p); err != nil {
+		return fmt.Errorf("watch directory %q by fanotify: %w", string(p), err)
+	}
+	return nil
+}
+
+func (w *Watcher) try(fd int, p change.Path) error {
+	if w.closed {
+		return os.ErrClosed
+	}
+	is, err := find(fd)
+	if err != nil {
+		return err
+	}
+	if there, err := w.leads(p, is.stat); err != nil || !there {
+		if err == nil {
+			err = fmt.Errorf("it is not there any more: %w", fs.ErrNotExist)
+		}
+		return err
+	}
+	// A file system that was mounted again may have the ids of before, and no mark.
+	if m := w.mounts[is.place]; m != nil && !is.top {
+		return nil
+	} else if m != nil && m.top == p {
+		return markError(w.mark(fd))
+	}
+	return w.add(fd, p, is)
+}
+
+// leads reports whether p is the directory st now. An error means that it cannot be known.
+func (w *Watcher) leads(p change.Path, st change.Stat) (bool, error) {
+	seen, err := w.root.Look(p)
+	return err == nil && seen.At == p && seen.Stat.SameFile(st), err
+}
+
+// add marks the file system of the directory, and remembers the mount.
+func (w *Watcher) add(fd int, p change.Path, is found) error {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return err
+	}
+	id := fsidOf(st.Fsid)
+	sys := w.systems[id]
+	if sys != nil && sys.dev != is.place.dev {
+		return errors.New("another file system here has the same id (f_fsid), so that their events cannot be told apart")
+	}
+	if err := w.mark(fd); err != nil {
+		return markError(err)
+	}
+	if sys == nil {
+		sys = &system{id: id, dev: is.place.dev, mounts: map[place]*mount{}}
+	}
+	if err := w.probe(fd, p, is); err != nil {
+		if w.systems[id] == nil {
+			_ = unix.FanotifyMark(w.queue.FD, unix.FAN_MARK_REMOVE|unix.FAN_MARK_FILESYSTEM, mask, fd, "")
+		}
+		return err
+	}
+	w.systems[id] = sys
+	top, err := w.top(p, is)
+	if err != nil {
+		return err
+	}
+	m := &mount{system: sys, top: top}
+	w.mounts[is.place], sys.mounts[is.place] = m, m
+	w.known.clear()
+	return nil
+}
+
+func (w *Watcher) mark(fd int) error {
+	return unix.FanotifyMark(w.queue.FD, unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, mask, fd, "")
+}
+
+// top is the topmost directory of the mount on which p is. One that the root itself is on is at the root.
+func (w *Watcher) top(p change.Path, is found) (change.Path, error) {
+	for !is.top && p != change.Root {
+		dir, err := w.root.OpenDir(p.Parent())
+		if err != nil {
+			return p, err
+		}
+		above, err := find(int(dir.Fd()))
+		dir.Close()
+		if err != nil || above.place != is.place {
+			return p, err
+		}
+		p, is = p.Parent(), above
+	}
+	return p, nil
+}
+
+// probe finds out whether a handle leads back to its directory: marks can be had where it does not.
+func (w *Watcher) probe(fd int, p change.Path, is found) error {
+	h, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH)
+	if err != nil {
+		return handleError(err)
+	}
+	self, err := unix.OpenByHandleAt(fd, h, unix.O_PATH|unix.O_CLOEXEC)
+	if err != nil {
+		return handleError(err)
+	}
+	defer unix.Close(self)
+	at, err := w.locate(self)
+	switch {
+	case err != nil:
+		return err
+	case at.inside && at.path == p:
+		return nil
+	}
+	if there, err := w.leads(p, is.stat); err == nil && !there {
+		return fmt.Errorf("it is not there any more: %w", fs.ErrNotExist)
+	}
+	return errors.New("its handle does not lead back to it")
+}
+
+// anchor opens the top of a mount: a descriptor from which handles are resolved. An error says that the mount is not there
+// any more. The caller closes it.
+func (w *Watcher) anchor(at place, m *mount) (int, error) {
+	dir, err := w.root.OpenDir(m.top)
+	if err != nil {
+		return -1, err
+	}
+	defer dir.Close()
+	is, err := find(int(dir.Fd()))
+	if err == nil && is.place != at {
+		err = scan.ErrRootReplaced
+	}
+	if err != nil {
+		return -1, err
+	}
+	return unix.FcntlInt(dir.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+}
+
+// forget lets go of a mount. The last one of a file system that was unmounted takes its mark along.
+func (w *Watcher) forget(at place) {
+	m := w.mounts[at]
+	delete(w.mounts, at)
+	delete(m.system.mounts, at)
+	if len(m.system.mounts) == 0 {
+		delete(w.systems, m.system.id)
+	}
+	w.known.clear()
+}
+
+func fsidOf(id unix.Fsid) (f fsid) {
+	binary.NativeEndian.PutUint32(f[:], uint32(id.Val[0]))
+	binary.NativeEndian.PutUint32(f[4:], uint32(id.Val[1]))
+	return f
+}
+
+// groupError is why there is no fanotify group, with the remedy.
+func groupError(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w: it needs CAP_SYS_ADMIN: run as root, or let the service have it", err)
+	case errors.Is(err, unix.ENOSYS):
+		return fmt.Errorf("%w: this kernel has no fanotify, or a filter of system calls refuses it", err)
+	case errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("%w: this kernel does not name directories in events (FAN_REPORT_DFID_NAME, since Linux 5.9)", err)
+	case errors.Is(err, unix.EMFILE):
+		return fmt.Errorf("%w: raise the limit fs.fanotify.max_user_groups (or too many files are open: ulimit -n)", err)
+	}
+	return err
+}
+
+// markError is why a file system cannot be marked, with the remedy.
+func markError(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w: it needs CAP_SYS_ADMIN: run as root, or let the service have it", err)
+	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("%w: this file system has no handles that last", err)
+	case errors.Is(err, unix.EXDEV):
+		return fmt.Errorf("%w: this is a part of a file system (a subvolume of btrfs) which cannot be marked alone", err)
+	case errors.Is(err, unix.ENOSPC):
+		return fmt.Errorf("%w: raise the limit fs.fanotify.max_user_marks", err)
+	}
+	return err
+}
+
+// handleError is why handles cannot be had or resolved, with the remedy.
+func handleError(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w: resolving handles needs CAP_DAC_READ_SEARCH: run as root, or let the service have it", err)
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ESTALE):
+		return fmt.Errorf("%w: the handles of this file system do not lead back to its directories", err)
+	case errors.Is(err, unix.ENOENT):
+		// Not wrapped: ENOENT would say that the directory is gone.
+		return errors.New("no /proc/self/fd: mount /proc")
+	}
+	return err
+}
+
+// procName is how the path of an open descriptor is asked for.
+func procName(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
