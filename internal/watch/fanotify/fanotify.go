@@ -29,6 +29,7 @@ import (
 	"sersync/internal/scan"
 	"sersync/internal/watch"
 	"sersync/internal/watch/drain"
+	"sersync/internal/watch/mounts"
 )
 
 // Watcher is the watch.Watcher by fanotify.
@@ -40,7 +41,7 @@ type Watcher struct {
 	mu        sync.Mutex
 	closed    bool
 	systems   map[fsid]*system
-	mounts    map[place]*mount
+	mounts    map[mounts.Place]*mount
 	known     paths
 	gaps      map[change.Path]watch.Gap
 	overflows uint64
@@ -78,7 +79,7 @@ func newWatcher(root *scan.Root, log *slog.Logger, fd int) (*Watcher, error) {
 	}
 	return &Watcher{
 		root: root, log: log, queue: q,
-		systems: map[fsid]*system{}, mounts: map[place]*mount{},
+		systems: map[fsid]*system{}, mounts: map[mounts.Place]*mount{},
 		known: newPaths(pathsMax), gaps: map[change.Path]watch.Gap{},
 	}, nil
 }

@@ -14,6 +14,7 @@ import (
 	"sersync/internal/change"
 	"sersync/internal/scan"
 	"sersync/internal/watch"
+	"sersync/internal/watch/mounts"
 )
 
 // mask is all that can be said of a directory and its entries. What FAN_RENAME adds, both names of a rename in one
@@ -29,13 +30,7 @@ type system struct {
 	id  fsid
 	dev uint64
 	// mounts are where it is seen below the root.
-	mounts map[place]*mount
-}
-
-// place is a mount, and on it a file system: of btrfs there are several on one mount.
-type place struct {
-	mount uint64
-	dev   uint64
+	mounts map[mounts.Place]*mount
 }
 
 // mount is a file system as it is seen at one path.
@@ -44,30 +39,6 @@ type mount struct {
 	// top is the topmost directory of it: handles are resolved from there. It is not held open, as that would
 	// keep the mount busy.
 	top change.Path
-}
-
-// found is what a directory that is open is.
-type found struct {
-	place place
-	stat  change.Stat
-	// top: it is the topmost directory of its mount.
-	top bool
-}
-
-// find looks at the directory that is open as fd.
-func find(fd int) (found, error) {
-	var st unix.Statx_t
-	// The id that is never given again where there is one (Linux 6.8); else that which is.
-	const want = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_INO | unix.STATX_NLINK | unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
-	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, want, &st); err != nil {
-		return found{}, err
-	}
-	dev := unix.Mkdev(st.Dev_major, st.Dev_minor)
-	return found{
-		place: place{mount: st.Mnt_id, dev: dev},
-		stat:  change.Stat{Mode: uint32(st.Mode), Dev: dev, Ino: st.Ino, Links: st.Nlink},
-		top:   st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0,
-	}, nil
 }
 
 // Cover marks the file system of the directory that is open as fd, if it is not marked yet.
@@ -116,18 +87,18 @@ func (w *Watcher) try(fd int, p change.Path) error {
 	if w.closed {
 		return os.ErrClosed
 	}
-	is, err := find(fd)
+	is, err := mounts.Find(fd)
 	if err != nil {
 		return err
 	}
-	if there, err := w.leads(p, is.stat); err != nil || !there {
+	if there, err := w.leads(p, is.Stat); err != nil || !there {
 		if err == nil {
 			err = fmt.Errorf("it is not there any more: %w", fs.ErrNotExist)
 		}
 		return err
 	}
 	// A file system that was mounted again may have the ids of before, and no mark.
-	if m := w.mounts[is.place]; m != nil && !is.top {
+	if m := w.mounts[is.Place]; m != nil && !is.Top {
 		return nil
 	} else if m != nil && m.top == p {
 		return markError(w.mark(fd))
@@ -142,21 +113,21 @@ func (w *Watcher) leads(p change.Path, st change.Stat) (bool, error) {
 }
 
 // add marks the file system of the directory, and remembers the mount.
-func (w *Watcher) add(fd int, p change.Path, is found) error {
+func (w *Watcher) add(fd int, p change.Path, is mounts.Found) error {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(fd, &st); err != nil {
 		return err
 	}
 	id := fsidOf(st.Fsid)
 	sys := w.systems[id]
-	if sys != nil && sys.dev != is.place.dev {
+	if sys != nil && sys.dev != is.Place.Dev {
 		return errors.New("another file system here has the same id (f_fsid), so that their events cannot be told apart")
 	}
 	if err := w.mark(fd); err != nil {
 		return markError(err)
 	}
 	if sys == nil {
-		sys = &system{id: id, dev: is.place.dev, mounts: map[place]*mount{}}
+		sys = &system{id: id, dev: is.Place.Dev, mounts: map[mounts.Place]*mount{}}
 	}
 	if err := w.probe(fd, p, is); err != nil {
 		if w.systems[id] == nil {
@@ -170,7 +141,7 @@ func (w *Watcher) add(fd int, p change.Path, is found) error {
 		return err
 	}
 	m := &mount{system: sys, top: top}
-	w.mounts[is.place], sys.mounts[is.place] = m, m
+	w.mounts[is.Place], sys.mounts[is.Place] = m, m
 	w.known.clear()
 	return nil
 }
@@ -180,15 +151,15 @@ func (w *Watcher) mark(fd int) error {
 }
 
 // top is the topmost directory of the mount on which p is. One that the root itself is on is at the root.
-func (w *Watcher) top(p change.Path, is found) (change.Path, error) {
-	for !is.top && p != change.Root {
+func (w *Watcher) top(p change.Path, is mounts.Found) (change.Path, error) {
+	for !is.Top && p != change.Root {
 		dir, err := w.root.OpenDir(p.Parent())
 		if err != nil {
 			return p, err
 		}
-		above, err := find(int(dir.Fd()))
+		above, err := mounts.Find(int(dir.Fd()))
 		dir.Close()
-		if err != nil || above.place != is.place {
+		if err != nil || above.Place != is.Place {
 			return p, err
 		}
 		p, is = p.Parent(), above
@@ -197,7 +168,7 @@ func (w *Watcher) top(p change.Path, is found) (change.Path, error) {
 }
 
 // probe finds out whether a handle leads back to its directory: marks can be had where it does not.
-func (w *Watcher) probe(fd int, p change.Path, is found) error {
+func (w *Watcher) probe(fd int, p change.Path, is mounts.Found) error {
 	h, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH)
 	if err != nil {
 		return handleError(err)
@@ -214,7 +185,7 @@ func (w *Watcher) probe(fd int, p change.Path, is found) error {
 	case at.inside && at.path == p:
 		return nil
 	}
-	if there, err := w.leads(p, is.stat); err == nil && !there {
+	if there, err := w.leads(p, is.Stat); err == nil && !there {
 		return fmt.Errorf("it is not there any more: %w", fs.ErrNotExist)
 	}
 	return errors.New("its handle does not lead back to it")
@@ -222,14 +193,14 @@ func (w *Watcher) probe(fd int, p change.Path, is found) error {
 
 // anchor opens the top of a mount: a descriptor from which handles are resolved. An error says that the mount is not there
 // any more. The caller closes it.
-func (w *Watcher) anchor(at place, m *mount) (int, error) {
+func (w *Watcher) anchor(at mounts.Place, m *mount) (int, error) {
 	dir, err := w.root.OpenDir(m.top)
 	if err != nil {
 		return -1, err
 	}
 	defer dir.Close()
-	is, err := find(int(dir.Fd()))
-	if err == nil && is.place != at {
+	is, err := mounts.Find(int(dir.Fd()))
+	if err == nil && is.Place != at {
 		err = scan.ErrRootReplaced
 	}
 	if err != nil {
@@ -239,7 +210,7 @@ func (w *Watcher) anchor(at place, m *mount) (int, error) {
 }
 
 // forget lets go of a mount. The last one of a file system that was unmounted takes its mark along.
-func (w *Watcher) forget(at place) {
+func (w *Watcher) forget(at mounts.Place) {
 	m := w.mounts[at]
 	delete(w.mounts, at)
 	delete(m.system.mounts, at)

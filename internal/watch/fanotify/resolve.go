@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sersync/internal/change"
+	"sersync/internal/watch/mounts"
 )
 
 // pathsMax bounds the directories whose paths are known.
@@ -74,7 +75,7 @@ func (w *Watcher) dirs(e event) (all []change.Path, sure bool) {
 }
 
 // dir is where the directory of a handle is, as it is seen on one mount. What does not last is not to be kept.
-func (w *Watcher) dir(at place, m *mount, h unix.FileHandle) (p change.Path, lasts, ok bool) {
+func (w *Watcher) dir(at mounts.Place, m *mount, h unix.FileHandle) (p change.Path, lasts, ok bool) {
 	from := int(w.root.File().Fd())
 	if m.top != change.Root {
 		fd, err := w.anchor(at, m)

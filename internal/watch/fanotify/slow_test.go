@@ -74,8 +74,6 @@ func (s *slow) mkdir(p string) { s.t.Helper(); must(s.t, os.MkdirAll(s.path(p), 
 
 func (s *slow) rename(p, q string) { s.t.Helper(); must(s.t, os.Rename(s.path(p), s.path(q))) }
 
-func (s *slow) chmod(p string) { s.t.Helper(); must(s.t, os.Chmod(s.path(p), 0o700)) }
-
 // write makes p when there is none, and closes it.
 func (s *slow) write(p string) { s.t.Helper(); touch(s.t, s.path(p)) }
 
