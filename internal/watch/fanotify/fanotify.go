@@ -96,7 +96,7 @@ func (w *Watcher) Close() error {
 func (w *Watcher) Status() watch.Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	st := watch.Status{Watches: len(w.systems), Overflows: w.overflows}
+	st := watch.Status{Watches: len(w.systems), Overflows: w.overflows, Parts: []watch.Part{{Method: watch.Fanotify}}}
 	for _, g := range w.gaps {
 		st.Gaps = append(st.Gaps, g)
 	}

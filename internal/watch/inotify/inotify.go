@@ -84,7 +84,7 @@ func (w *Watcher) Close() error {
 func (w *Watcher) Status() watch.Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	st := watch.Status{Watches: len(w.places.byWD), Overflows: w.overflows}
+	st := watch.Status{Watches: len(w.places.byWD), Overflows: w.overflows, Parts: []watch.Part{{Method: watch.Inotify}}}
 	for n, g := range w.places.gaps {
 		if p, ok := w.places.path(n); ok {
 			st.Gaps = append(st.Gaps, watch.Gap{Path: p, Since: g.since, Err: g.err})
