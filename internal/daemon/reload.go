@@ -113,6 +113,15 @@ func (d *Daemon) keepFixed(cfg *config.Config) {
 			differs = append(differs, name)
 		}
 	}
+	for i := range cfg.Sources {
+		s := &cfg.Sources[i]
+		for _, r := range d.running() {
+			if was := r.config; key(was) == key(*s) && (was.Watch != s.Watch || was.OneFileSystem != s.OneFileSystem) {
+				differs = append(differs, "watch or one_file_system of source "+s.Name)
+				s.Watch, s.OneFileSystem = was.Watch, was.OneFileSystem
+			}
+		}
+	}
 	if len(differs) > 0 {
 		slices.Sort(differs)
 		d.log.Warn("a restart is needed for some of what changed", "changed", differs)

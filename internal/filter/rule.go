@@ -16,6 +16,7 @@ const (
 	typeHidden
 	typeOwn
 	typePartial
+	typeMounts
 )
 
 // Rule is a rule as it stands in a configuration, not compiled yet.
@@ -51,6 +52,10 @@ const PartialName = ".sersync-partial"
 // Partial drops PartialName at any depth. Every Filter has this rule.
 func Partial() Rule { return Rule{Type: typePartial} }
 
+// OneFileSystem drops what lies below a directory on which another file system is mounted, as long as it is. The
+// directory itself is kept. root is the source.
+func OneFileSystem(root string) Rule { return Rule{Type: typeMounts, Pattern: root} }
+
 // String is what a person sees of the rule: its place and what it says.
 func (r Rule) String() string {
 	var what string
@@ -69,6 +74,8 @@ func (r Rule) String() string {
 		what = fmt.Sprintf("built-in: %s belongs to sersync", change.Path(r.Pattern))
 	case typePartial:
 		what = "built-in: " + PartialName + " holds parts of large files"
+	case typeMounts:
+		what = "one_file_system: nothing below a mount point"
 	}
 	if r.Place == "" {
 		return what

@@ -28,28 +28,35 @@ func TestP2NemesisKillsRunsAndTheTarget(t *testing.T) {
 	if *seed != 0 {
 		seeds = []uint64{*seed}
 	}
-	for _, seed := range seeds {
-		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, func(r *rig) {
-				o := r.target("one", func(o *rsync.Options) { o.Timeout = 2 * time.Second })
-				o.Large = 4096
-				r.opts.Targets = []replicate.TargetOptions{o}
-				noBudget(r)
+	byEach(t, func(t *testing.T, by func(*rig)) {
+		for _, seed := range seeds {
+			t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+				t.Parallel()
+				survive(t, seed, by)
 			})
-			r.start()
-			var wg sync.WaitGroup
-			stop := make(chan struct{})
-			for i := range uint64(2) {
-				w := treetest.NewWriter(r.dir, seed, i)
-				wg.Go(func() { write(t, w, stop) })
-			}
-			nemesis(r, rand.New(rand.NewPCG(seed, 99)), 6*time.Second)
-			close(stop)
-			wg.Wait()
-			r.equalButTemporary("one")
-		})
+		}
+	})
+}
+
+func survive(t *testing.T, seed uint64, by func(*rig)) {
+	r := newRig(t, func(r *rig) {
+		o := r.target("one", func(o *rsync.Options) { o.Timeout = 2 * time.Second })
+		o.Large = 4096
+		r.opts.Targets = []replicate.TargetOptions{o}
+		noBudget(r)
+		by(r)
+	})
+	r.start()
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range uint64(2) {
+		w := treetest.NewWriter(r.dir, seed, i)
+		wg.Go(func() { write(t, w, stop) })
 	}
+	nemesis(r, rand.New(rand.NewPCG(seed, 99)), 6*time.Second)
+	close(stop)
+	wg.Wait()
+	r.equalButTemporary("one")
 }
 
 // write writes until stop is closed.

@@ -77,10 +77,18 @@ func (w *Watcher) choose(fd int, p change.Path, is mounts.Found) error {
 		return w.refused(err)
 	}
 	if err != nil {
-		chosen.poll(err.Error())
+		chosen.poll(reason(err))
 	}
 	w.keep(is.Place, chosen)
 	return err
+}
+
+// reason is an error without the path, which stands beside it.
+func reason(err error) string {
+	if cause := errors.Unwrap(err); cause != nil {
+		err = cause
+	}
+	return err.Error()
 }
 
 // poll has the part looked at on a schedule.
@@ -102,7 +110,7 @@ func (w *Watcher) try(fd int, p change.Path, chosen *part) error {
 		return failed
 	}
 	if failed != nil {
-		chosen.Reason = failed.Error()
+		chosen.Reason = reason(failed)
 	}
 	if w.inotify == nil {
 		return errors.Join(failed, w.noInotify)
