@@ -12,6 +12,7 @@ import (
 	"sersync/internal/replicate"
 	"sersync/internal/scan"
 	"sersync/internal/treetest"
+	"sersync/internal/watch/mixed"
 )
 
 var (
@@ -26,7 +27,7 @@ func TestP1ConvergeAfterRandomOperations(t *testing.T) {
 	if *seed != 0 {
 		seeds = []uint64{*seed}
 	}
-	byEach(t, func(t *testing.T, by func(*rig)) {
+	byEach(t, func(t *testing.T, by mixed.Options) {
 		for _, seed := range seeds {
 			t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 				t.Parallel()
@@ -36,8 +37,8 @@ func TestP1ConvergeAfterRandomOperations(t *testing.T) {
 	})
 }
 
-func converge(t *testing.T, seed uint64, by func(*rig)) {
-	r := newRig(t, func(r *rig) { noBudget(r); by(r) })
+func converge(t *testing.T, seed uint64, by mixed.Options) {
+	r := newRig(t, func(r *rig) { noBudget(r); r.watchedBy(by) })
 	r.start()
 	var wg sync.WaitGroup
 	for i := range uint64(4) {

@@ -19,6 +19,7 @@ import (
 	"sersync/internal/transport/rsync"
 	"sersync/internal/transport/rsync/rsyncdtest"
 	"sersync/internal/treetest"
+	"sersync/internal/watch/mixed"
 )
 
 // P1 and P2 while the target is stopped and started and runs are killed: it equals the source in the end.
@@ -28,7 +29,7 @@ func TestP2NemesisKillsRunsAndTheTarget(t *testing.T) {
 	if *seed != 0 {
 		seeds = []uint64{*seed}
 	}
-	byEach(t, func(t *testing.T, by func(*rig)) {
+	byEach(t, func(t *testing.T, by mixed.Options) {
 		for _, seed := range seeds {
 			t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 				t.Parallel()
@@ -38,13 +39,13 @@ func TestP2NemesisKillsRunsAndTheTarget(t *testing.T) {
 	})
 }
 
-func survive(t *testing.T, seed uint64, by func(*rig)) {
+func survive(t *testing.T, seed uint64, by mixed.Options) {
 	r := newRig(t, func(r *rig) {
 		o := r.target("one", func(o *rsync.Options) { o.Timeout = 2 * time.Second })
 		o.Large = 4096
 		r.opts.Targets = []replicate.TargetOptions{o}
 		noBudget(r)
-		by(r)
+		r.watchedBy(by)
 	})
 	r.start()
 	var wg sync.WaitGroup

@@ -36,19 +36,15 @@ type rig struct {
 // go test ./internal/replicate -watch=
 var method = flag.String("watch", watch.Inotify, "how the source is watched; empty for the best way")
 
-// watchedBy watches the source in one way; empty for the best.
-func watchedBy(method string) func(*rig) {
-	return func(r *rig) {
-		r.opts.NewWatcher = func(root *scan.Root) (watch.Watcher, error) {
-			return mixed.New(root, mixed.Options{Method: method, Log: r.opts.Log})
-		}
-	}
+func (r *rig) watchedBy(opts mixed.Options) {
+	opts.Log = r.opts.Log
+	r.opts.NewWatcher = func(root *scan.Root) (watch.Watcher, error) { return mixed.New(root, opts) }
 }
 
 // byEach runs a test once for each way in which a source is watched.
-func byEach(t *testing.T, test func(t *testing.T, by func(*rig))) {
+func byEach(t *testing.T, test func(t *testing.T, by mixed.Options)) {
 	for _, method := range []string{watch.Inotify, watch.Fanotify} {
-		t.Run(method, func(t *testing.T) { test(t, watchedBy(method)) })
+		t.Run(method, func(t *testing.T) { test(t, mixed.Options{Method: method}) })
 	}
 }
 
@@ -62,7 +58,7 @@ func newRig(t testing.TB, change func(*rig)) *rig {
 	r.opts = replicate.Options{
 		Name: "test", Path: r.dir, Log: log, Initial: true, GapEvery: time.Second,
 	}
-	watchedBy(*method)(r)
+	r.watchedBy(mixed.Options{Method: *method})
 	r.opts.Targets = []replicate.TargetOptions{r.target("one", nil)}
 	if change != nil {
 		change(r)
