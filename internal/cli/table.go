@@ -45,7 +45,11 @@ func (p *printer) instance(i instance) {
 
 func (p *printer) source(s replicate.Status) {
 	p.line("%s  %s", p.paint("source "+quote(s.Name), bold), p.paint(s.State, colourOf(s.State)))
-	p.line("  %s by %s: %d watched, %s known, %s noticed", quote(s.Path), s.Watcher, s.Watches, plural(s.Indexed, "path"), plural(int(s.Marks), "change"))
+	by := ""
+	if s.Watcher != "" { // else the source is gone
+		by = " by " + s.Watcher
+	}
+	p.line("  %s%s: %d watched, %s known, %s noticed", quote(s.Path), by, s.Watches, plural(s.Indexed, "path"), plural(int(s.Marks), "change"))
 	var parts []string
 	for _, part := range s.Parts {
 		parts = append(parts, fmt.Sprintf("%s by %s (%s)", part.Path, part.Method, part.Reason))

@@ -39,8 +39,9 @@ type Reader interface {
 
 // Queue is the descriptor of an inotify instance or a fanotify group, which does not block.
 type Queue struct {
-	// FD is the kernel's descriptor; Name, that of the root, is for errors.
-	FD   int
+	// FD is the kernel's descriptor.
+	FD int
+	// name is that of the root, for errors.
 	name string
 	// bell is an eventfd: rung for a Sync and for the end of Run.
 	bell int

@@ -18,7 +18,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -35,7 +34,6 @@ import (
 // Watcher is the watch.Watcher by fanotify.
 type Watcher struct {
 	root  *scan.Root
-	log   *slog.Logger
 	queue *drain.Queue
 
 	mu        sync.Mutex
@@ -60,7 +58,7 @@ type Watcher struct {
 const largest = unix.FAN_EVENT_METADATA_LEN + infoSize + 128 + unix.NAME_MAX + 8
 
 // New makes a watcher of root, which must stay open until Close. Nothing is watched before it is covered.
-func New(root *scan.Root, log *slog.Logger) (*Watcher, error) {
+func New(root *scan.Root) (*Watcher, error) {
 	const flags = unix.FAN_CLASS_NOTIF | unix.FAN_REPORT_DFID_NAME | unix.FAN_CLOEXEC | unix.FAN_NONBLOCK
 	fd, err := unix.FanotifyInit(flags|unix.FAN_UNLIMITED_QUEUE, unix.O_RDONLY)
 	if errors.Is(err, unix.EPERM) {
@@ -69,16 +67,16 @@ func New(root *scan.Root, log *slog.Logger) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make fanotify group for %q: %w", root.Name(), groupError(err))
 	}
-	return newWatcher(root, log, fd)
+	return newWatcher(root, fd)
 }
 
-func newWatcher(root *scan.Root, log *slog.Logger, fd int) (*Watcher, error) {
+func newWatcher(root *scan.Root, fd int) (*Watcher, error) {
 	q, err := drain.New(fd, root.Name(), largest)
 	if err != nil {
 		return nil, err
 	}
 	return &Watcher{
-		root: root, log: log, queue: q,
+		root: root, queue: q,
 		systems: map[fsid]*system{}, mounts: map[mounts.Place]*mount{},
 		known: newPaths(pathsMax), gaps: map[change.Path]watch.Gap{},
 	}, nil

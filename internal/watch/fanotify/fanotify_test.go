@@ -2,7 +2,6 @@ package fanotify
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"strconv"
 	"testing"
@@ -16,7 +15,7 @@ import (
 )
 
 func open(root *scan.Root) (watch.Watcher, error) {
-	return New(root, slog.New(slog.DiscardHandler))
+	return New(root)
 }
 
 // openShort makes a watcher whose queue holds 64 events. The limit is read when the group is made, so it is the old one
@@ -37,7 +36,7 @@ func openShort(root *scan.Root) (watch.Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newWatcher(root, slog.New(slog.DiscardHandler), fd)
+	return newWatcher(root, fd)
 }
 
 func TestContract(t *testing.T) { watchtest.Run(t, open) }

@@ -58,12 +58,9 @@ func (w *Watcher) Cover(fd int, p change.Path) error {
 
 // gap keeps that p cannot be watched. What is below a gap is looked at with it.
 func (w *Watcher) gap(p change.Path, err error) {
-	for above := p; ; above = above.Parent() {
-		if _, known := w.gaps[above]; known && above != p {
+	for above := range w.gaps {
+		if p.Below(above) {
 			return
-		}
-		if above == change.Root {
-			break
 		}
 	}
 	g := watch.Gap{Path: p, Since: time.Now(), Err: err}

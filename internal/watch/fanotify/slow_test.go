@@ -3,7 +3,6 @@ package fanotify
 import (
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,7 +46,7 @@ func slowAt(t *testing.T, dir string) *slow {
 	t.Helper()
 	root, err := scan.OpenRoot(dir)
 	must(t, err)
-	w, err := New(root, slog.New(slog.DiscardHandler))
+	w, err := New(root)
 	must(t, err)
 	s := &slow{t: t, dir: dir, w: w}
 	w.sink = func(events []watch.Event) {

@@ -72,7 +72,7 @@ func New(root *scan.Root, opts Options) (*Watcher, error) {
 	}
 	w := &Watcher{root: root, opts: opts, home: home.Place, bell: bell, parts: map[mounts.Place]*part{}}
 	if opts.Method == "" || opts.Method == watch.Fanotify {
-		w.fanotify, w.noFan = fanotify.New(root, opts.Log)
+		w.fanotify, w.noFan = fanotify.New(root)
 	}
 	if opts.Method == "" || opts.Method == watch.Inotify {
 		w.inotify, w.noInotify = inotify.New(root, inotify.Options{RaiseLimits: opts.RaiseLimits, Log: opts.Log})
