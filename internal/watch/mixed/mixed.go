@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"sersync/internal/change"
 	"sersync/internal/scan"
 	"sersync/internal/watch"
 	"sersync/internal/watch/fanotify"
@@ -48,8 +49,13 @@ type Watcher struct {
 	mu     sync.Mutex
 	closed bool
 	parts  map[mounts.Place]*part
-	// sink is that of Run, for one goroutine at a time; nil before.
-	sink func([]watch.Event)
+	// sink is that of Run, one call at a time; there once running is closed, when Run has begun.
+	sink    func([]watch.Event)
+	running chan struct{}
+
+	mounting sync.Mutex
+	// mounted is what was mounted below the root when that was last looked at.
+	mounted mounts.Table
 }
 
 // part is a file system of the tree, and what watches it.
@@ -66,11 +72,15 @@ func New(root *scan.Root, opts Options) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at source root %q: %w", root.Name(), err)
 	}
+	mounted, err := mounts.Read(root.File())
+	if err != nil {
+		return nil, err
+	}
 	bell, err := newBell()
 	if err != nil {
 		return nil, fmt.Errorf("make eventfd for %q: %w", root.Name(), err)
 	}
-	w := &Watcher{root: root, opts: opts, home: home.Place, bell: bell, parts: map[mounts.Place]*part{}}
+	w := &Watcher{root: root, opts: opts, home: home.Place, bell: bell, mounted: mounted, parts: map[mounts.Place]*part{}, running: make(chan struct{})}
 	if opts.Method == "" || opts.Method == watch.Fanotify {
 		w.fanotify, w.noFan = fanotify.New(root)
 	}
@@ -117,7 +127,7 @@ func (w *Watcher) Close() error {
 	return errors.Join(append(errs, closeBell(w.bell))...)
 }
 
-// Run hands the events of all to sink, one call at a time, until ctx ends.
+// Run hands the events of all to sink, one call at a time, until ctx ends. It is called once.
 func (w *Watcher) Run(ctx context.Context, sink func([]watch.Event)) error {
 	var one sync.Mutex
 	serial := func(events []watch.Event) {
@@ -125,11 +135,11 @@ func (w *Watcher) Run(ctx context.Context, sink func([]watch.Event)) error {
 		defer one.Unlock()
 		sink(events)
 	}
-	w.setSink(serial)
-	defer w.setSink(nil)
+	w.sink = serial
+	close(w.running)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	all := []func() error{func() error { return w.watchMounts(ctx, serial) }}
+	all := []func() error{func() error { return w.watchMounts(ctx) }}
 	for _, one := range w.watchers() {
 		all = append(all, func() error { return one.Run(ctx, serial) })
 	}
@@ -145,32 +155,43 @@ func (w *Watcher) Run(ctx context.Context, sink func([]watch.Event)) error {
 	return errors.Join(errs...)
 }
 
-func (w *Watcher) setSink(sink func([]watch.Event)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.sink = sink
-}
-
-// Sync returns when every event that the kernel had queued before the call was handed to sink, and a Look of
-// whatever is only looked at on a schedule.
+// Sync returns when every event that the kernel had queued before the call was handed to sink, and a Look of what was mounted or
+// unmounted, and of what is only looked at on a schedule.
 func (w *Watcher) Sync(ctx context.Context) error {
 	for _, one := range w.watchers() {
 		if err := one.Sync(ctx); err != nil {
 			return err
 		}
 	}
+	select {
+	case <-w.running:
+	case <-ctx.Done():
+		return fmt.Errorf("sync watcher of %q: %w", w.root.Name(), ctx.Err())
+	}
+	if err := w.checkMounts(); err != nil {
+		return err
+	}
 	w.mu.Lock()
-	sink, looks := w.sink, []watch.Event(nil)
+	var gaps []change.Path
 	for _, p := range w.parts {
 		if p.gap != nil {
-			looks = append(looks, watch.Event{Path: p.Path, Kind: watch.Look, Dir: true, At: time.Now()})
+			gaps = append(gaps, p.Path)
 		}
 	}
 	w.mu.Unlock()
-	if sink != nil && len(looks) > 0 {
-		sink(looks)
-	}
+	w.look(gaps)
 	return nil
+}
+
+// look has a look taken at the paths.
+func (w *Watcher) look(paths []change.Path) {
+	var looks []watch.Event
+	for _, p := range paths {
+		looks = append(looks, watch.Event{Path: p, Kind: watch.Look, Dir: true, At: time.Now()})
+	}
+	if len(looks) > 0 {
+		w.sink(looks)
+	}
 }
 
 // Status is what all of them cover and do not.

@@ -22,7 +22,7 @@ func newBell() (int, error) { return unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_N
 func closeBell(fd int) error { return unix.Close(fd) }
 
 // watchMounts has a look taken at each path at which something is mounted or unmounted, until ctx ends.
-func (w *Watcher) watchMounts(ctx context.Context, sink func([]watch.Event)) error {
+func (w *Watcher) watchMounts(ctx context.Context) error {
 	rung := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(rung)
@@ -38,29 +38,44 @@ func (w *Watcher) watchMounts(ctx context.Context, sink func([]watch.Event)) err
 		return fmt.Errorf("watch source root %q: %w", w.root.Name(), err)
 	}
 	defer bell.Close()
-	known, err := mounts.Read(w.root.File())
+	// Once at the start, for what was mounted before there was a bell.
+	rings := true
+	for gone := false; ctx.Err() == nil; {
+		if rings {
+			err = w.checkMounts()
+		}
+		if len(w.watchers()) == 0 {
+			gone = w.checkRoot(gone)
+		}
+		if err == nil {
+			rings, err = w.waitMounts(bell)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkMounts looks at what is mounted now.
+func (w *Watcher) checkMounts() error {
+	w.mounting.Lock()
+	defer w.mounting.Unlock()
+	now, err := mounts.Read(w.root.File())
 	if err != nil {
 		return fmt.Errorf("watch source root %q: %w", w.root.Name(), err)
 	}
-	gone := false
-	for ctx.Err() == nil {
-		var rings bool
-		if rings, err = w.waitMounts(bell); err != nil {
-			return fmt.Errorf("watch mounts below %q: %w", w.root.Name(), err)
+	differ := w.mounted.Differ(now)
+	w.mounted = now
+	w.mu.Lock()
+	for at, part := range w.parts {
+		// The walk finds those again that are still there.
+		if at != w.home && touched(part.Path, differ) {
+			delete(w.parts, at)
 		}
-		if len(w.watchers()) == 0 {
-			gone = w.checkRoot(gone, sink)
-		}
-		if !rings {
-			continue
-		}
-		now, err := mounts.Read(w.root.File())
-		if err != nil {
-			return fmt.Errorf("watch source root %q: %w", w.root.Name(), err)
-		}
-		w.remounted(known.Differ(now), sink)
-		known = now
 	}
+	w.mu.Unlock()
+	w.look(differ)
 	return nil
 }
 
@@ -72,41 +87,22 @@ func (w *Watcher) waitMounts(bell *mounts.Bell) (rings bool, err error) {
 	}
 	fds := []unix.PollFd{{Fd: int32(w.bell), Events: unix.POLLIN}, bell.Poll()}
 	if _, err := unix.Poll(fds, wait); err != nil && !errors.Is(err, unix.EINTR) {
-		return false, err
+		return false, fmt.Errorf("watch mounts below %q: %w", w.root.Name(), err)
 	}
 	return fds[1].Revents != 0, nil
 }
 
 // checkRoot tells when the root has gone.
-func (w *Watcher) checkRoot(gone bool, sink func([]watch.Event)) bool {
+func (w *Watcher) checkRoot(gone bool) bool {
 	err := w.root.Check()
 	now := errors.Is(err, scan.ErrRootGone) || errors.Is(err, scan.ErrRootReplaced)
 	if now && !gone {
-		sink([]watch.Event{{Kind: watch.RootGone, Dir: true, At: time.Now()}})
+		w.sink([]watch.Event{{Kind: watch.RootGone, Dir: true, At: time.Now()}})
 	}
 	if err != nil && !now {
 		return gone
 	}
 	return now
-}
-
-// remounted takes what was mounted or unmounted at the paths.
-func (w *Watcher) remounted(paths []change.Path, sink func([]watch.Event)) {
-	var looks []watch.Event
-	for _, p := range paths {
-		looks = append(looks, watch.Event{Path: p, Kind: watch.Look, Dir: true, At: time.Now()})
-	}
-	w.mu.Lock()
-	for at, part := range w.parts {
-		// The walk finds those again that are still there.
-		if at != w.home && touched(part.Path, paths) {
-			delete(w.parts, at)
-		}
-	}
-	w.mu.Unlock()
-	if len(looks) > 0 {
-		sink(looks)
-	}
 }
 
 // touched reports whether p is one of the paths or below one.
