@@ -94,11 +94,9 @@ func (w *Watcher) try(fd int, p change.Path) error {
 		}
 		return err
 	}
-	// A file system that was mounted again may have the ids of before, and no mark.
-	if m := w.mounts[is.Place]; m != nil && !is.Top {
+	// What was mounted again may have the ids of before, and no mark: its topmost directory is always marked.
+	if w.mounts[is.Place] != nil && !is.Top {
 		return nil
-	} else if m != nil && m.top == p {
-		return markError(w.mark(fd))
 	}
 	return w.add(fd, p, is)
 }
@@ -116,15 +114,11 @@ func (w *Watcher) add(fd int, p change.Path, is mounts.Found) error {
 		return err
 	}
 	id := fsidOf(st.Fsid)
-	sys := w.systems[id]
-	if sys != nil && sys.dev != is.Place.Dev {
+	if sys := w.systems[id]; sys != nil && sys.dev != is.Place.Dev && w.inUse(sys) {
 		return errors.New("another file system here has the same id (f_fsid), so that their events cannot be told apart")
 	}
 	if err := w.mark(fd); err != nil {
 		return markError(err)
-	}
-	if sys == nil {
-		sys = &system{id: id, dev: is.Place.Dev, mounts: map[mounts.Place]*mount{}}
 	}
 	if err := w.probe(fd, p, is); err != nil {
 		if w.systems[id] == nil {
@@ -132,15 +126,42 @@ func (w *Watcher) add(fd int, p change.Path, is mounts.Found) error {
 		}
 		return err
 	}
-	w.systems[id] = sys
 	top, err := w.top(p, is)
 	if err != nil {
 		return err
 	}
-	m := &mount{system: sys, top: top}
-	w.mounts[is.Place], sys.mounts[is.Place] = m, m
-	w.known.clear()
+	w.keep(id, is.Place, top)
 	return nil
+}
+
+// keep remembers that the file system is seen on the mount at top.
+func (w *Watcher) keep(id fsid, at mounts.Place, top change.Path) {
+	if old := w.mounts[at]; old != nil && old.top == top && old.system.id == id {
+		return
+	} else if old != nil {
+		w.forget(at)
+	}
+	sys := w.systems[id]
+	if sys == nil {
+		sys = &system{id: id, dev: at.Dev, mounts: map[mounts.Place]*mount{}}
+		w.systems[id] = sys
+	}
+	m := &mount{system: sys, top: top}
+	w.mounts[at], sys.mounts[at] = m, m
+	w.known.clear()
+}
+
+// inUse reports whether the file system is still mounted where it was.
+func (w *Watcher) inUse(sys *system) bool {
+	for at, m := range sys.mounts {
+		fd, err := w.anchor(at, m)
+		if err == nil {
+			unix.Close(fd)
+			return true
+		}
+		w.forget(at)
+	}
+	return false
 }
 
 func (w *Watcher) mark(fd int) error {

@@ -2,6 +2,7 @@ package fanotify
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -140,4 +141,36 @@ func TestFileSystemWithoutHandlesIsAGapOnce(t *testing.T) {
 	if gaps := s.w.Status().Gaps; len(gaps) > 0 {
 		t.Errorf("gaps: %+v", gaps)
 	}
+}
+
+// Copies of one image have one id: of two that are mounted at the same time, one is watched, and no event is taken for one of the other.
+func TestFileSystemsOfTheSameIdAreToldApart(t *testing.T) {
+	s := newSlow(t)
+	images := t.TempDir()
+	run := func(name string, args ...string) {
+		t.Helper()
+		if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+	}
+	run("truncate", "-s", "16M", images+"/one")
+	run("mkfs.ext4", "-q", images+"/one")
+	run("cp", images+"/one", images+"/two")
+	for _, name := range []string{"one", "two"} {
+		s.mkdir(name)
+		run("mount", "-o", "loop", images+"/"+name, s.path(name))
+		t.Cleanup(func() { _ = unix.Unmount(s.path(name), unix.MNT_DETACH) })
+	}
+	must(t, s.cover("one"))
+	if err := s.cover("two"); err == nil || !strings.Contains(err.Error(), "same id") {
+		t.Errorf("cover the second one: %v", err)
+	}
+	s.drain()
+	s.write("one/f")
+	s.write("two/f")
+	s.read("created one/f", "closed one/f")
+	must(t, unix.Unmount(s.path("one"), 0))
+	must(t, s.cover("two"))
+	s.write("two/g")
+	s.read("created two/g", "closed two/g")
 }
