@@ -64,6 +64,8 @@ func (w *Watcher) choose(fd int, p change.Path, is mounts.Found) error {
 	switch {
 	case w.opts.Method == watch.Poll:
 		chosen.poll("it is configured so (watch: poll)")
+	case kind != "" && w.opts.Method == watch.Fanotify && p == change.Root:
+		err = errors.New(kind + " does not tell of all changes")
 	case kind != "":
 		chosen.poll(kind + " does not tell of all changes")
 		err = w.local(fd, p)

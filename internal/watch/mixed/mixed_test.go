@@ -236,3 +236,18 @@ func TestWithoutRightsInotifyIsUsedAndFanotifySaysWhatItNeeds(t *testing.T) {
 		}
 	})
 }
+
+func TestFanotifyAloneIsRefusedWhereItDoesNotSeeAll(t *testing.T) {
+	root, err := scan.OpenRoot("/sys/kernel/mm")
+	must(t, err)
+	defer root.Close()
+	for method, refused := range map[string]bool{"": false, watch.Fanotify: true} {
+		w, err := New(root, Options{Method: method, Log: slog.New(slog.DiscardHandler)})
+		must(t, err)
+		err = w.Cover(int(root.File().Fd()), change.Root)
+		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "sysfs does not tell of all changes; or set watch: auto") {
+			t.Errorf("by %q: %v", method, err)
+		}
+		must(t, w.Close())
+	}
+}
