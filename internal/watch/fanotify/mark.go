@@ -75,7 +75,7 @@ func (w *Watcher) Try(fd int, p change.Path) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.try(fd, p); err != nil {
-		return fmt.Errorf("watch directory %q by fanotify: %w", string(p), err)
+		return fmt.Errorf("watch directory %q by fanotify: %w", p, err)
 	}
 	return nil
 }

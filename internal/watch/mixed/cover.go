@@ -18,10 +18,10 @@ import (
 func (w *Watcher) Cover(fd int, p change.Path) error {
 	is, err := mounts.Find(fd)
 	if err != nil {
-		return fmt.Errorf("watch directory %q: %w", string(p), err)
+		return fmt.Errorf("watch directory %q: %w", p, err)
 	}
 	if w.opts.OneFileSystem && is.Place.Mount != w.home.Mount {
-		return fmt.Errorf("watch directory %q: %w", string(p), scan.ErrNotEntered)
+		return fmt.Errorf("watch directory %q: %w", p, scan.ErrNotEntered)
 	}
 	method, known := w.method(is)
 	if !known {
@@ -58,7 +58,7 @@ func (w *Watcher) method(is mounts.Found) (method string, known bool) {
 func (w *Watcher) choose(fd int, p change.Path, is mounts.Found) error {
 	kind, err := mounts.Blind(fd)
 	if err != nil {
-		return fmt.Errorf("watch directory %q: %w", string(p), err)
+		return fmt.Errorf("watch directory %q: %w", p, err)
 	}
 	chosen := part{Part: watch.Part{Path: p}}
 	switch {
