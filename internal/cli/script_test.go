@@ -58,6 +58,7 @@ func TestScripts(t *testing.T) {
 			"verified":   verified,
 			"fill":       fill,
 			"restore":    restore,
+			"tmpfs":      tmpfs,
 		},
 	})
 }
@@ -78,6 +79,7 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv(config.RunDirEnv, run)
+	env.Setenv(config.StateDirEnv, filepath.Join(env.WorkDir, "state"))
 	env.Setenv(daemon.LogDirEnv, filepath.Join(env.WorkDir, "log"))
 	env.Setenv("RUN", run)
 	// A process built with -race would take a second to end.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"time"
 
 	"sersync/internal/change"
 	"sersync/internal/config"
@@ -65,9 +66,11 @@ func (d *Daemon) sourceOptions(cfg *config.Config, s config.Source) (replicate.O
 	options := replicate.Options{
 		Name:       s.Name,
 		Path:       s.Path,
+		StateDir:   d.stateDir,
 		NewWatcher: newWatcher(s, log),
 		Filter:     rules,
 		Initial:    s.Initial,
+		Fill:       s.Fill,
 		SweepEvery: s.Sweep.Every,
 		NoRemovals: !s.Delete,
 		RemovalBudget: replicate.RemovalBudget{
@@ -123,5 +126,6 @@ func targetOptions(s config.Source, t config.Target, log *slog.Logger) (replicat
 		Large:        t.Large,
 		SweepExclude: slices.Clone(s.Sweep.Exclude),
 		DeadAfter:    t.DeadAfter,
+		Settle:       max(2*t.Timeout, time.Minute),
 	}, nil
 }

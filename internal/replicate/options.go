@@ -19,12 +19,17 @@ type Options struct {
 	Name string
 	// Path is the root directory; absolute.
 	Path string
+	// StateDir is the directory in which the journal is kept; empty for in memory alone.
+	StateDir string
 	// NewWatcher makes the watcher of an opened root. It is called again when the root was
 	// replaced.
 	NewWatcher func(*scan.Root) (watch.Watcher, error)
 	Filter     *filter.Filter
 	// Initial sweeps every target once at the start (sersync -r).
 	Initial bool
+	// Fill sends everything to a target that the journal does not know yet, also at the first start, and removes nothing
+	// there.
+	Fill bool
 	// SweepEvery sweeps each target again, so long after the end of its last sweep, or after its start; 0 is never.
 	SweepEvery time.Duration
 	// SweepAt sweeps all targets when it is due; nil is never. A target whose last sweep is not done yet is left out.
@@ -100,4 +105,6 @@ type TargetOptions struct {
 	SweepExclude []string
 	// DeadAfter is how many times a path fails before it is a dead letter. Default 12.
 	DeadAfter int
+	// Settle is how long what was in flight may still be at work over there when we are killed. Default 200 s.
+	Settle time.Duration
 }

@@ -3,13 +3,13 @@
 package mounts
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"sersync/internal/change"
@@ -81,28 +81,25 @@ func Read(root *os.File) (Table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read mounts: %w", err)
 	}
-	return parse(text, top, uniqueID), nil
+	return parse(text, top, uniqueID)
 }
 
 // parse takes what is mounted below top out of a mountinfo (proc_pid_mountinfo(5)). Of several mounts on one directory
 // it is the last that is seen. Ids are given again: unique adds what tells one from another.
-func parse(text []byte, top string, unique func(string) uint64) Table {
+func parse(text []byte, top string, unique func(string) uint64) (Table, error) {
+	all, err := mountinfo.GetMountsFromReader(bytes.NewReader(text), nil)
+	if err != nil {
+		return nil, fmt.Errorf("read mounts: %w", err)
+	}
 	table := Table{}
 	prefix := strings.TrimSuffix(top, "/") + "/"
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 5 {
-			continue
-		}
-		at := unescape(fields[4])
-		below, ok := strings.CutPrefix(at, prefix)
+	for _, m := range all {
+		below, ok := strings.CutPrefix(m.Mountpoint, prefix)
 		if p := change.Path(below); ok && p != change.Root && p.Valid() {
-			table[p] = fmt.Sprint(fields[0], " ", fields[2], " ", fields[3], " ", unique(at))
+			table[p] = fmt.Sprint(m.ID, " ", m.Major, ":", m.Minor, " ", m.Root, " ", unique(m.Mountpoint))
 		}
 	}
-	return table
+	return table, nil
 }
 
 // uniqueID is the id of the mount that is seen at name; 0 when the kernel has none that lasts.
@@ -113,25 +110,6 @@ func uniqueID(name string) uint64 {
 		return 0
 	}
 	return st.Mnt_id
-}
-
-// unescape undoes what the kernel does to blanks and backslashes: \ooo.
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // Differ are the paths at which something was mounted, unmounted, or replaced.

@@ -26,15 +26,18 @@ func TestParseTakesWhatIsBelowAndIsSeen(t *testing.T) {
 32 31 0:42 / /data/a\040b\134 rw - tmpfs tmpfs rw
 33 22 0:43 / /data2/x rw - tmpfs tmpfs rw
 34 30 0:44 /sub /data/c/d rw shared:1 - nfs4 host:/x rw
-garbage
 `
 	none := func(string) uint64 { return 0 }
 	want := Table{`a b\`: "32 0:42 / 0", "c/d": "34 0:44 /sub 0"}
-	if diff := cmp.Diff(want, parse([]byte(text), "/data", none)); diff != "" {
-		t.Errorf("table (-want +got):\n%s", diff)
+	got, err := parse([]byte(text), "/data", none)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("table (-want +got): %v\n%s", err, diff)
 	}
-	if n := len(parse([]byte(text), "/", none)); n != 4 {
-		t.Errorf("%d mounts below /", n)
+	if all, err := parse([]byte(text), "/", none); len(all) != 4 || err != nil {
+		t.Errorf("%d mounts below /: %v", len(all), err)
+	}
+	if _, err := parse([]byte("garbage\n"), "/", none); err == nil {
+		t.Error("garbage is taken for a mount")
 	}
 }
 
