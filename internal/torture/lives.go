@@ -55,17 +55,13 @@ func (t *torture) live(ctx context.Context, rnd *rand.Rand) error {
 	if err := t.subject.up(ctx); err != nil {
 		return err
 	}
-	most := 2500
-	if rnd.IntN(5) == 0 {
-		most = 12000
-	}
 	if t.power != nil && rnd.IntN(5) == 0 {
 		t.done(stateFull)
 		if err := t.power.fill(); err != nil {
 			return err
 		}
 	}
-	if !pause(ctx, time.Duration(rnd.IntN(most))*time.Millisecond) {
+	if !pause(ctx, t.lifetime(rnd)) {
 		return nil
 	}
 	if err := t.subject.alive(); err != nil {
@@ -94,6 +90,18 @@ func (t *torture) live(ctx context.Context, rnd *rand.Rand) error {
 		return t.strike(ctx, rnd)
 	}
 	return t.killIt()
+}
+
+// lifetime is how long a life lasts once it is up: some are long, unless many kills were asked for.
+func (t *torture) lifetime(rnd *rand.Rand) time.Duration {
+	most := 2500 * time.Millisecond
+	if rnd.IntN(5) == 0 {
+		most = 12 * time.Second
+	}
+	if t.o.Kills > 0 {
+		most = min(most, 2*t.o.Duration/time.Duration(t.o.Kills))
+	}
+	return time.Duration(rnd.Int64N(int64(most) + 1))
 }
 
 func (t *torture) killIt() error {

@@ -33,6 +33,8 @@ type subject struct {
 	// proc is nil while it is down; began is when it was started.
 	proc  *process
 	began time.Time
+	// held counts the starts that found the locks of one that was killed.
+	held int
 }
 
 func newSubject(t *torture) (*subject, error) {
@@ -83,15 +85,38 @@ func (s *subject) running() *process {
 	return s.proc
 }
 
+// since is when the newest life began.
+func (s *subject) since() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.began
+}
+
 // up returns when it can be asked.
 func (s *subject) up(ctx context.Context) error {
 	return poll(ctx, patience, "the daemon under test to be up", func() (bool, error) {
+		if p := s.running(); p != nil && p.ended() && exitCode(p.err) == exitHeld {
+			// A child that had not begun its program yet holds the locks of the one that was killed for a few milliseconds more.
+			s.held++
+			return false, s.start(nil)
+		}
 		if err := s.alive(); err != nil {
 			return false, err
 		}
 		_, err := s.client.Version(ctx)
 		return err == nil, nil
 	})
+}
+
+// exitHeld is with what it ends when another process does the same.
+const exitHeld = 5
+
+func exitCode(err error) int {
+	var exited *exec.ExitError
+	if errors.As(err, &exited) {
+		return exited.ExitCode()
+	}
+	return 0
 }
 
 // alive is an error when it ended by itself.

@@ -51,6 +51,7 @@ type torture struct {
 	rsyncds []*rsyncd
 	relays  []*relay
 	oracle  *oracle
+	feed    feed
 	harms   *tally
 	log     *os.File // what was done when
 	// witnesses are the logs of the rsync daemons.
@@ -62,6 +63,8 @@ type torture struct {
 	// wrong is what was found, restarts how many lives were judged, sent how many paths they sent.
 	wrong          []string
 	restarts, sent int
+	// asked is how many paths were in batches that were judged.
+	asked int
 	// harmed is when a target was harmed last.
 	harmed time.Time
 
@@ -106,6 +109,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	for _, r := range t.relays {
 		beside.run(func() error { return r.run(running) })
 	}
+	beside.run(func() error { return t.feed.follow(running, t.subject) })
 	if err := t.play(running); err != nil {
 		if cause := context.Cause(running); cause != nil && ctx.Err() == nil {
 			err = errors.Join(cause, err)

@@ -22,16 +22,19 @@ const shownMax = 30
 
 // judge compares what was sent in the life that has ended with what had changed.
 func (t *torture) judge() error {
-	began := t.subject.began
+	wrong, err := t.judgeFeed()
+	if err != nil {
+		return err
+	}
+	t.found(wrong[:min(len(wrong), shownMax)]...)
+	began := t.subject.since()
 	var earliest time.Time
 	for i, w := range t.witnesses {
 		j, err := judge(t.oracle, i, w, began)
 		if err != nil {
 			return err
 		}
-		if len(j.wrong) > 0 {
-			t.found(j.wrong[:min(len(j.wrong), shownMax)]...)
-		}
+		t.found(j.wrong[:min(len(j.wrong), shownMax)]...)
 		t.mu.Lock()
 		t.sent += j.sent
 		t.mu.Unlock()
@@ -181,7 +184,9 @@ func (t *torture) show() {
 	}
 	p("connections, and those of them that were cut", fmt.Sprintf("%d, %d", accepted, t.cuts()))
 	p("lives of the daemon that were judged", t.restarts)
+	p("starts that found the locks of a killed one", t.subject.held)
 	p("paths that were changed on targets", t.sent)
+	p("paths that were handed to rsync and judged", t.asked)
 	p("paths in the source at the end", t.paths)
 	p("paths put right by the second look only", t.late)
 	p("directories with temporary files of killed receivers", t.leftovers)

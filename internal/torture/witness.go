@@ -99,7 +99,7 @@ func judge(o *oracle, target int, w *witness, began time.Time) (judgement, error
 			continue
 		}
 		j.wrong = append(j.wrong, fmt.Sprintf("target %d was sent %q (%s), which had not changed since %s",
-			target+1, s.rel, s.what, floor.Format("15:04:05.000")))
+			target+1, s.rel, s.what, floor.Format(clockFormat)))
 	}
 	return j, nil
 }
