@@ -64,7 +64,7 @@ func (b *bench) sersyncCommand(initial bool) func(*site) (*exec.Cmd, error) {
 		}
 		cmd := exec.Command(binary, "run", config)
 		// Two of them run side by side, and neither meets one that the machine is in use for.
-		cmd.Env = append(os.Environ(), "SERSYNC_RUN_DIR="+filepath.Join(s.dir, "run"))
+		cmd.Env = append(os.Environ(), "SERSYNC_RUN_DIR="+filepath.Join(s.dir, "run"), "SERSYNC_STATE_DIR="+filepath.Join(s.dir, "state"))
 		return cmd, nil
 	}
 }

@@ -94,6 +94,8 @@ const (
 	// drop a file of the same name. With both, nobody knows.
 	WasDir
 	WasFile
+	// Entries is Extras for the entries of one directory, and not for what is below those that the source has.
+	Entries
 )
 
 // Was are the bits of something that went.

@@ -95,7 +95,7 @@ func TestTerminalShowsProgress(t *testing.T) {
 	ours, theirs := openTerminal(t)
 	cmd := exec.Cmd{
 		Path: program, Args: []string{"sersync", "sync", source, fmt.Sprintf("rsync://127.0.0.1:%d/m", port)},
-		Env: append(os.Environ(), config.RunDirEnv+"="+run, "TERM=xterm"), Stdout: theirs, Stderr: theirs,
+		Env: append(os.Environ(), config.RunDirEnv+"="+run, config.StateDirEnv+"="+t.TempDir(), "TERM=xterm"), Stdout: theirs, Stderr: theirs,
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -78,6 +78,7 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv(config.RunDirEnv, run)
+	env.Setenv(config.StateDirEnv, filepath.Join(env.WorkDir, "state"))
 	env.Setenv(daemon.LogDirEnv, filepath.Join(env.WorkDir, "log"))
 	env.Setenv("RUN", run)
 	// A process built with -race would take a second to end.

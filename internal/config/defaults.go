@@ -89,8 +89,14 @@ func instanceName(file string) string {
 	return strings.TrimSuffix(base, filepath.Ext(base)) + "-" + hex.EncodeToString(hash[:3])
 }
 
+// StateDirEnv names the directory in which instances keep their state, each in one of its own, in the environment.
+const StateDirEnv = "SERSYNC_STATE_DIR"
+
 // machineDirs are where instances keep their state, and what lives as long as they run.
 func machineDirs() (state, run string) {
+	if dir := os.Getenv(StateDirEnv); dir != "" {
+		return dir, RunDir()
+	}
 	if os.Geteuid() == 0 {
 		return "/var/lib/sersync", RunDir()
 	}

@@ -38,6 +38,7 @@ func newManager(t *testing.T, watchdog string) manager {
 	t.Setenv("NOTIFY_SOCKET", name)
 	t.Setenv("WATCHDOG_USEC", watchdog)
 	t.Setenv(config.RunDirEnv, dir)
+	t.Setenv(config.StateDirEnv, t.TempDir())
 	return manager{t, socket}
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"time"
 
 	"sersync/internal/change"
 	"sersync/internal/config"
@@ -65,6 +66,7 @@ func (d *Daemon) sourceOptions(cfg *config.Config, s config.Source) (replicate.O
 	options := replicate.Options{
 		Name:       s.Name,
 		Path:       s.Path,
+		StateDir:   d.stateDir,
 		NewWatcher: newWatcher(log),
 		Filter:     rules,
 		Initial:    s.Initial,
@@ -121,5 +123,6 @@ func targetOptions(s config.Source, t config.Target, log *slog.Logger) (replicat
 		Large:        t.Large,
 		SweepExclude: slices.Clone(s.Sweep.Exclude),
 		DeadAfter:    t.DeadAfter,
+		Settle:       max(2*t.Timeout, time.Minute),
 	}, nil
 }

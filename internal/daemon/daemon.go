@@ -49,6 +49,8 @@ type Daemon struct {
 	// logLevel is from where on is logged.
 	logLevel slog.LevelVar
 	started  time.Time
+	// stateDir is where the journals are kept; empty for in memory.
+	stateDir string
 	// runs bounds the transport runs at one time.
 	runs chan struct{}
 	// said are the problems of the configuration that the log has.
@@ -109,6 +111,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return err
 	}
 	d.say(problems)
+	d.stateDir = d.makeStateDir(cfg)
 	return d.serve(ctx, cfg)
 }
 

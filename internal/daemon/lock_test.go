@@ -120,6 +120,7 @@ func TestPairIsTheSameByEveryNameOfTheSource(t *testing.T) {
 
 func TestPairsAreLockedAllOrNone(t *testing.T) {
 	t.Setenv(config.RunDirEnv, t.TempDir())
+	t.Setenv(config.StateDirEnv, t.TempDir())
 	d := New(Options{})
 	d.config = &config.Config{File: "/etc/a.xml"}
 	mine, theirs := pairLock(config.Source{Path: "/a"}, config.Target{}), pairLock(config.Source{Path: "/b"}, config.Target{})

@@ -66,6 +66,7 @@ func live(t *testing.T, text string) *life {
 	}
 	t.Cleanup(func() { os.RemoveAll(run) })
 	t.Setenv(config.RunDirEnv, run)
+	t.Setenv(config.StateDirEnv, t.TempDir())
 	l := &life{
 		t: t, file: filepath.Join(t.TempDir(), "c.yaml"), log: new(journal),
 		hup: make(chan os.Signal, 1), up: make(chan struct{}), done: make(chan error, 1),
@@ -305,6 +306,7 @@ func TestStartFailsWhereMetricsCannotBeServed(t *testing.T) {
 	defer taken.Close()
 	run := t.TempDir()
 	t.Setenv(config.RunDirEnv, run)
+	t.Setenv(config.StateDirEnv, t.TempDir())
 	cfg := parse(t, fmt.Sprintf("metrics: {listen: %q}\nsocket: %s/s\npid_file: %s/p\nsources: [{path: %s, targets: [{url: %s}]}]\n",
 		taken.Addr(), run, run, t.TempDir(), t.TempDir()))
 	err = New(Options{

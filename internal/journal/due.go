@@ -71,9 +71,11 @@ func (t *Target) expire(now time.Time, max int) {
 			if x.o == nil {
 				bits := t.again[x.again].bits
 				delete(t.again, x.again)
+				t.unsaved.again.add(x.again)
 				t.owe(change.Mark{Path: x.again, Since: now, Bits: bits})
 			} else {
 				x.o.State = Ready
+				t.unsaved.owed.add(x.o.Path)
 				t.enqueue(x.o)
 			}
 		}

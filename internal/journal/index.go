@@ -23,6 +23,8 @@ type index struct {
 	// had been there for settledAfter.
 	now  uint32
 	gone uint64
+	// unsaved is told of what changes.
+	unsaved *unsaved
 }
 
 // settledAfter is how many seconds a row stays young. What was there at the start never was.
@@ -35,10 +37,12 @@ type row struct {
 	names map[string]*row // of a directory
 	// born is the second in which it was recorded, 0 when it was there at the start.
 	born uint32
+	// stored: the file may have it. young and doubted: it may not say what is there, see youngRow and Doubt.
+	stored, young, doubted bool
 }
 
-func newIndex() index {
-	return index{root: &row{}, links: map[inode]map[change.Path]struct{}{}}
+func newIndex(u *unsaved) index {
+	return index{root: &row{}, links: map[inode]map[change.Path]struct{}{}, unsaved: u}
 }
 
 func (x *index) find(p change.Path) *row {
@@ -51,26 +55,29 @@ func (x *index) find(p change.Path) *row {
 }
 
 // set puts a row in place; the zero Stat removes it and all below. Of a new one first says that it was there at the start.
-func (x *index) set(p change.Path, st change.Stat, first bool) {
+func (x *index) set(p change.Path, st change.Stat, first, young bool) {
 	r := x.find(p)
 	if r == nil {
 		if r = x.add(p, st); r == nil {
 			return
 		}
+		r.stored = x.unsaved.rows.has(p)
 		if !first {
 			r.born = x.now
 		}
 	}
 	x.unlink(p, r.stat)
-	if !st.IsDir() {
-		x.forget(p, r)
+	if !st.IsDir() && x.forget(p, r) && x.unsaved.rows != nil {
+		x.unsaved.cleared = append(x.unsaved.cleared, p)
 	}
-	r.stat = st
+	r.stat, r.young, r.doubted = st, young, false
 	if !st.Exists() && p != change.Root {
 		delete(x.find(p.Parent()).names, p.Name())
 		x.lose(r)
+		x.unsaved.rows.went(p, r.stored)
 		return
 	}
+	x.unsaved.rows.add(p)
 	x.link(p, st)
 }
 
@@ -91,15 +98,32 @@ func (x *index) add(p change.Path, st change.Stat) *row {
 	return r
 }
 
-// forget drops all rows below r, which stands at p.
-func (x *index) forget(p change.Path, r *row) {
+// forget drops all rows below r, which stands at p. It reports whether the file may have any of them.
+func (x *index) forget(p change.Path, r *row) (stored bool) {
 	for name, child := range r.names {
 		at := p.Join(name)
 		x.unlink(at, child.stat)
-		x.forget(at, child)
+		below := x.forget(at, child)
+		stored = stored || child.stored || below
 		x.lose(child)
+		x.unsaved.rows.went(at, false) // the whole of it is cleared
 	}
 	r.names = nil
+	return stored
+}
+
+// each calls do for all rows, parents before their children.
+func (x *index) each(do func(change.Path, *row)) {
+	do(change.Root, x.root)
+	var below func(change.Path, *row)
+	below = func(p change.Path, r *row) {
+		for name, child := range r.names {
+			at := p.Join(name)
+			do(at, child)
+			below(at, child)
+		}
+	}
+	below(change.Root, x.root)
 }
 
 // lose counts a row that went.

@@ -4,6 +4,8 @@
 package journal
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +20,10 @@ const DefaultLimit = 1_000_000
 type Journal struct {
 	limit int
 	start time.Time
+	// full gets a value when there is so much to save that it should not wait.
+	full chan struct{}
+	// saving is held by the one that commits.
+	saving sync.Mutex
 
 	mu      sync.Mutex
 	seq     uint64
@@ -26,6 +32,11 @@ type Journal struct {
 	first, last *entry
 	targets     map[string]*Target
 	index       index
+	young       []youngRow
+	// twice is when what is marked now is marked again; zero when it is not.
+	twice func(target string) time.Time
+
+	keep
 }
 
 // entry is one path in the log.
@@ -38,6 +49,8 @@ type entry struct {
 	seq, place uint64
 	debt
 	prev, next *entry
+	// stored: the file may have it.
+	stored bool
 }
 
 func (e *entry) mark() change.Mark {
@@ -63,29 +76,35 @@ func New(limit int) *Journal {
 	if limit <= 0 {
 		limit = DefaultLimit
 	}
-	return &Journal{
+	j := &Journal{
 		limit:   limit,
 		start:   time.Now(),
+		full:    make(chan struct{}, 1),
 		entries: map[change.Path]*entry{},
 		targets: map[string]*Target{},
-		index:   newIndex(),
 	}
+	j.index = newIndex(&j.unsaved)
+	return j
 }
 
 // Record takes findings into index and log, in one step: a row and its mark are there together.
 func (j *Journal) Record(findings ...scan.Finding) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.index.now = uint32(time.Since(j.start)/time.Second) + 1
+	now := time.Now()
+	j.index.now = uint32(now.Sub(j.start)/time.Second) + 1
 	marked := false
 	for _, f := range findings {
 		if !f.Unsure {
-			j.index.set(f.Path, f.Stat, !f.Mark)
+			j.set(f, now)
 		}
 		if f.Mark {
 			j.mark(f.Path, debt{f.Since, f.Bits})
 			marked = true
 		}
+	}
+	if len(j.unsaved.rows) > heavy {
+		poke(j.full)
 	}
 	if !marked {
 		return
@@ -99,14 +118,31 @@ func (j *Journal) Record(findings ...scan.Finding) {
 	}
 }
 
+// set puts one row in the index.
+func (j *Journal) set(f scan.Finding, now time.Time) {
+	young := f.Young && j.store != nil
+	j.index.set(f.Path, f.Stat, !f.Mark, young)
+	if young {
+		j.young = append(j.young, youngRow{f.Path, now})
+	}
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 func (j *Journal) mark(p change.Path, d debt) {
 	j.seq++
+	j.remind(p, d.bits)
 	e := j.entries[p]
 	switch {
 	case e == nil:
-		e = &entry{path: p, place: j.seq, debt: d}
+		e = &entry{path: p, place: j.seq, debt: d, stored: j.unsaved.log.has(p)}
 		j.entries[p] = e
-		j.append(e)
+		j.push(e)
 	case j.taken(e):
 		for _, t := range j.targets {
 			if t.cursor < e.place {
@@ -115,11 +151,12 @@ func (j *Journal) mark(p change.Path, d debt) {
 		}
 		j.unlink(e)
 		e.place, e.debt = j.seq, d
-		j.append(e)
+		j.push(e)
 	default:
 		e.debt = e.merge(d)
 	}
 	e.seq = j.seq
+	j.unsaved.log.add(p)
 }
 
 // taken reports whether any target has taken e where it stands.
@@ -132,7 +169,7 @@ func (j *Journal) taken(e *entry) bool {
 	return false
 }
 
-func (j *Journal) append(e *entry) {
+func (j *Journal) push(e *entry) {
 	e.prev, e.next = j.last, nil
 	if j.last != nil {
 		j.last.next = e
@@ -141,7 +178,7 @@ func (j *Journal) append(e *entry) {
 	}
 	j.last = e
 	for _, t := range j.targets {
-		if t.next == nil {
+		if t.next == nil && t.cursor < e.place {
 			t.next = e
 		}
 	}
@@ -182,6 +219,7 @@ func (j *Journal) trim() {
 		e := j.first
 		j.unlink(e)
 		delete(j.entries, e.path)
+		j.unsaved.log.went(e.path, e.stored)
 	}
 }
 
@@ -217,14 +255,26 @@ func (j *Journal) Open(name string) *Target {
 	if t == nil {
 		t = newTarget(j)
 		j.targets[name] = t
+		j.unsaved.meta = true
 	}
 	return t
+}
+
+// Targets are the names of all targets that the journal knows, in their order.
+func (j *Journal) Targets() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Sorted(maps.Keys(j.targets))
 }
 
 // Drop forgets a target with all that it is owed.
 func (j *Journal) Drop(name string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.targets[name] == nil {
+		return
+	}
 	delete(j.targets, name)
+	j.unsaved.dropped.add(name)
 	j.trim()
 }

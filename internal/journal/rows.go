@@ -21,6 +21,7 @@ func (t *Target) Retry() (count int) {
 	for _, o := range t.owed {
 		if o.State == Retry || o.State == Dead {
 			o.State = Ready
+			t.unsaved.owed.add(o.Path)
 			t.enqueue(o)
 			count++
 		}
@@ -35,7 +36,7 @@ func (t *Target) Forget(rows ...Owed) (forgotten []Owed) {
 	defer t.j.mu.Unlock()
 	for _, r := range rows {
 		if o := t.owed[r.Path]; o != nil && o.State == Dead && o.Seq == r.Seq {
-			delete(t.owed, r.Path)
+			t.drop(o)
 			forgotten = append(forgotten, r)
 		}
 	}

@@ -61,6 +61,12 @@ type Target struct {
 	lows int
 	room chan struct{}
 	news chan struct{}
+	// recent is what was acked in the last minute before the last ack, recents how many paths that are, and crowded the
+	// last second in which there were too many.
+	recent  []recent
+	recents int
+	crowded int64
+	unsaved unsavedOwed
 }
 
 type owed struct {
@@ -70,18 +76,38 @@ type owed struct {
 	given uint64
 	later debt
 	low   bool
+	// stored: the file may have it.
+	stored bool
 	// queued: it stands in ready, low or large and must not be put there twice.
 	queued bool
 }
 
 func newTarget(j *Journal) *Target {
-	return &Target{
+	t := &Target{
 		j: j, cursor: j.seq,
 		owed:  map[change.Path]*owed{},
 		again: map[change.Path]again{},
 		room:  make(chan struct{}),
 		news:  make(chan struct{}, 1),
 	}
+	if j.store != nil {
+		t.unsaved = newUnsavedOwed()
+	}
+	return t
+}
+
+// row makes the row of a mark.
+func (t *Target) row(m change.Mark) *owed {
+	o := &owed{Owed: Owed{Mark: m}, stored: t.unsaved.owed.has(m.Path)}
+	t.owed[m.Path] = o
+	t.unsaved.owed.add(m.Path)
+	return o
+}
+
+// drop takes a row out.
+func (t *Target) drop(o *owed) {
+	delete(t.owed, o.Path)
+	t.unsaved.owed.went(o.Path, o.stored)
 }
 
 // News gets a value when there may be something to take that was not there before.
@@ -148,6 +174,7 @@ func (t *Target) pop(queue *[]*owed, state State) *owed {
 func (t *Target) give(o *owed) change.Mark {
 	if e := t.j.entries[o.Path]; e != nil && e.place > t.cursor {
 		o.Mark = o.Merge(e.mark())
+		t.unsaved.owed.add(o.Path)
 	}
 	o.State, o.given = InFlight, o.Seq
 	t.lift(o)
@@ -159,9 +186,7 @@ func (t *Target) give(o *owed) change.Mark {
 func (t *Target) merge(m change.Mark) *owed {
 	o := t.owed[m.Path]
 	if o == nil {
-		o = &owed{Owed: Owed{Mark: m}}
-		t.owed[m.Path] = o
-		return o
+		return t.row(m)
 	}
 	if m.Seq <= o.given {
 		return o // give had it from the log
@@ -174,6 +199,7 @@ func (t *Target) merge(m change.Mark) *owed {
 		o.later = d
 	}
 	o.Mark = o.Merge(m)
+	t.unsaved.owed.add(m.Path)
 	if o.State == Retry || o.State == Delayed || o.State == Dead || o.State == Braked {
 		o.State = Ready
 	}
@@ -190,6 +216,7 @@ func (t *Target) lift(o *owed) {
 		return
 	}
 	o.low = false
+	t.unsaved.owed.add(o.Path)
 	t.lows--
 	if t.lows == lowMax-1 {
 		close(t.room)
@@ -218,20 +245,24 @@ func (t *Target) inFlight(m change.Mark) *owed {
 func (t *Target) Ack(marks ...change.Mark) {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
+	var there []change.Path
 	for _, m := range marks {
 		o := t.inFlight(m)
 		if o == nil {
 			continue
 		}
+		there = append(there, m.Path)
 		if o.Seq == m.Seq {
-			delete(t.owed, m.Path)
+			t.drop(o)
 			continue
 		}
 		o.State, o.Tries, o.Err = Ready, 0, ""
 		o.Since, o.Bits = o.later.since, o.later.bits
+		t.unsaved.owed.add(m.Path)
 		t.enqueue(o)
 		t.wake()
 	}
+	t.acked(there, time.Now())
 }
 
 // PutBack says that nothing became of the marks and nothing is wrong with them: they are ready again.
@@ -247,6 +278,7 @@ func (t *Target) Fail(m change.Mark, err error, due time.Time, dead bool) {
 	t.each([]change.Mark{m}, func(o *owed) {
 		o.Tries++
 		o.Err, o.Due = err.Error(), due
+		t.unsaved.owed.add(o.Path)
 		switch {
 		case o.Seq != o.given: // marked again meanwhile
 			o.State = Ready
@@ -270,6 +302,7 @@ func (t *Target) Hold(marks ...change.Mark) {
 			return
 		}
 		o.State = Braked
+		t.unsaved.owed.add(o.Path)
 	})
 }
 
@@ -329,6 +362,7 @@ func (t *Target) Release() {
 	slices.SortFunc(held, func(a, b *owed) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, o := range held {
 		o.State = Ready
+		t.unsaved.owed.add(o.Path)
 		t.enqueue(o)
 	}
 	t.wake()
@@ -339,18 +373,26 @@ func (t *Target) Again(due time.Time, marks ...change.Mark) {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
 	for _, m := range marks {
-		a, ok := t.again[m.Path]
-		a.bits |= m.Bits
-		later := !ok || a.due.Before(due)
-		if later {
-			a.due = due
-		}
-		t.again[m.Path] = a
-		if later {
-			t.await(timer{due: due, again: m.Path})
-		}
+		t.remind(due, m.Path, m.Bits)
 	}
 	t.wake()
+}
+
+func (t *Target) remind(due time.Time, p change.Path, bits change.Bits) {
+	if _, ok := t.again[p]; !ok && len(t.again) >= t.j.limit {
+		p, bits = change.Root, change.Tree
+	}
+	a, ok := t.again[p]
+	a.bits |= bits
+	later := !ok || a.due.Before(due)
+	if later {
+		a.due = due
+	}
+	t.again[p] = a
+	t.unsaved.again.add(p)
+	if later {
+		t.await(timer{due: due, again: p})
+	}
 }
 
 // Owe marks a path for this target only.
@@ -397,8 +439,8 @@ func (t *Target) OweLow(ctx context.Context, m change.Mark) error {
 	case o == nil:
 		t.j.seq++
 		m.Seq = t.j.seq
-		o = &owed{Owed: Owed{Mark: m}, low: true, queued: true}
-		t.owed[m.Path] = o
+		o = t.row(m)
+		o.low, o.queued = true, true
 		t.low = append(t.low, o)
 		t.lows++
 		if len(t.low) > 2*lowMax {
@@ -409,6 +451,7 @@ func (t *Target) OweLow(ctx context.Context, m change.Mark) error {
 		t.j.seq++
 		m.Seq = t.j.seq
 		o.Mark = o.Merge(m)
+		t.unsaved.owed.add(m.Path)
 	default:
 		t.owe(m)
 	}
@@ -427,10 +470,10 @@ func (t *Target) bound() {
 func (t *Target) collapse() {
 	all := t.lacks()
 	all.bits |= change.Tree | change.Extras
-	for p, o := range t.owed {
+	for _, o := range t.owed {
 		if o.State != InFlight {
 			t.lift(o)
-			delete(t.owed, p)
+			t.drop(o)
 		}
 	}
 	t.ready, t.low, t.large = nil, nil, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sersync/internal/change"
+	"sersync/internal/journal"
 	"sersync/internal/scan"
 )
 
@@ -20,11 +21,13 @@ const (
 	mountChanged = "mount-changed"
 	// removalBudget: the tree shrank by more than its budget.
 	removalBudget = "removal-budget"
+	// journalLost: nobody knows what the targets should no longer have.
+	journalLost = "journal-lost"
 )
 
 // BrakeKinds are all kinds of brakes.
 func BrakeKinds() []string {
-	return []string{rootGone, rootReplaced, rootEmpty, mountChanged, removalBudget}
+	return []string{rootGone, rootReplaced, rootEmpty, mountChanged, removalBudget, journalLost}
 }
 
 // brake holds removals on all targets of a source, never transfers. It is released by a person, or by the
@@ -34,25 +37,79 @@ type brake struct {
 	// home is the root that was there at the start, or that a person approved.
 	home change.Stat
 	// root is on while the root is not what it was, empty from when it was found empty, mount from when a
-	// file system below it came or went, budget from when too much went. A root that is back says nothing of the others.
-	root, empty, mount, budget *Brake
-	spent                      spending
+	// file system below it came or went, budget from when too much went, journal from when it was lost. A root that is
+	// back says nothing of the others.
+	root, empty, mount, budget, journal *Brake
+	spent                               spending
+	// kept keeps what is engaged, for the next start.
+	kept func(brakeFact)
+}
+
+// brakeFact is what is kept of the brakes.
+type brakeFact struct {
+	Engaged []Brake
+	// Had is the size of the tree when the budget was exceeded.
+	Had int
+}
+
+// all are the brakes, in their order.
+func (b *brake) all() []**Brake { return []**Brake{&b.root, &b.empty, &b.mount, &b.budget, &b.journal} }
+
+// save keeps what is engaged. The brake is locked.
+func (b *brake) save() {
+	if b.kept == nil {
+		return
+	}
+	f := brakeFact{Had: b.spent.had}
+	for _, on := range b.all() {
+		if *on != nil {
+			f.Engaged = append(f.Engaged, **on)
+		}
+	}
+	b.kept(f)
+}
+
+// restore engages what was engaged when sersync ended. Whether the root is what it was is looked at anew.
+func (b *brake) restore(log *slog.Logger, j *journal.Journal) {
+	var f brakeFact
+	if !j.Fact(brakesFact, &f) {
+		return
+	}
+	for _, on := range f.Engaged {
+		if on.Kind == rootGone || on.Kind == rootReplaced {
+			continue
+		}
+		b.engage(log, on.Kind, on.Reason)
+		b.mu.Lock()
+		(*b.of(on.Kind)).Since = on.Since
+		b.spent.had = f.Had
+		b.save()
+		b.mu.Unlock()
+	}
+}
+
+// of is the brake of a kind.
+func (b *brake) of(kind string) **Brake {
+	switch kind {
+	case rootEmpty:
+		return &b.empty
+	case mountChanged:
+		return &b.mount
+	case removalBudget:
+		return &b.budget
+	case journalLost:
+		return &b.journal
+	}
+	return &b.root
 }
 
 func (b *brake) engage(log *slog.Logger, kind, reason string) {
 	b.mu.Lock()
-	on := &b.root
-	switch kind {
-	case rootEmpty:
-		on = &b.empty
-	case mountChanged:
-		on = &b.mount
-	case removalBudget:
-		on = &b.budget
-	}
+	on := b.of(kind)
 	engaged := *on != nil && (*on).Kind == kind
 	if !engaged {
 		*on = &Brake{Kind: kind, Reason: reason, Since: time.Now()}
+		b.save()
 	}
 	b.mu.Unlock()
 	if !engaged {
@@ -67,7 +124,7 @@ func (b *brake) release(log *slog.Logger, why string, kinds ...string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	released := false
-	for _, on := range []**Brake{&b.root, &b.empty, &b.mount, &b.budget} {
+	for _, on := range b.all() {
 		if *on != nil && slices.Contains(kinds, (*on).Kind) {
 			log.Info("removals are released", "brake", (*on).Kind, "reason", why)
 			*on, released = nil, true
@@ -76,28 +133,40 @@ func (b *brake) release(log *slog.Logger, why string, kinds ...string) bool {
 	if slices.Contains(kinds, removalBudget) {
 		b.spent = spending{}
 	}
-	return released && b.root == nil && b.empty == nil && b.mount == nil && b.budget == nil
+	if released {
+		b.save()
+	}
+	return released && b.first() == nil
+}
+
+// first is what is engaged, nil when nothing is.
+func (b *brake) first() *Brake {
+	for _, on := range b.all() {
+		if *on != nil {
+			return *on
+		}
+	}
+	return nil
 }
 
 // engaged is why removals are held; nil when they are not.
 func (b *brake) engaged() *Brake {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, on := range []*Brake{b.root, b.empty, b.mount, b.budget} {
-		if on != nil {
-			why := *on
-			return &why
-		}
+	on := b.first()
+	if on == nil {
+		return nil
 	}
-	return nil
+	why := *on
+	return &why
 }
 
-// lost reports whether removals are held because the root was found empty, what was mounted below it went, or too
-// much went.
+// lost reports whether removals are held because the root was found empty, what was mounted below it went, too
+// much went, or the journal was lost.
 func (b *brake) lost() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.empty != nil || b.mount != nil || b.budget != nil
+	return b.empty != nil || b.mount != nil || b.budget != nil || b.journal != nil
 }
 
 // isHome reports whether st is the root that was there at the start or was approved.
@@ -119,7 +188,13 @@ func (s *session) mayRemove() verdict {
 	if s.interlock() != nil || s.src.brake.engaged() != nil {
 		return held
 	}
-	return s.judge()
+	if v := s.judge(); v != allowed {
+		return v
+	}
+	if !s.src.journal.Settled() {
+		return undecided
+	}
+	return allowed
 }
 
 // interlock engages the brake when the root is not what it was. It reports what the check said.
@@ -164,7 +239,7 @@ func (s *session) guard(ctx context.Context, cancel context.CancelCauseFunc) {
 			s.src.release("most of what had gone is back", removalBudget)
 		}
 		if s.src.brake.lost() && s.atRest() {
-			s.src.release("nothing is held any more", rootEmpty, mountChanged, removalBudget)
+			s.src.release("nothing is held any more", rootEmpty, mountChanged, removalBudget, journalLost)
 		}
 	}
 }

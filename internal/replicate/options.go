@@ -19,6 +19,8 @@ type Options struct {
 	Name string
 	// Path is the root directory; absolute.
 	Path string
+	// StateDir is the directory in which the journal is kept; empty for in memory alone.
+	StateDir string
 	// NewWatcher makes the watcher of an opened root. It is called again when the root was
 	// replaced.
 	NewWatcher func(*scan.Root) (watch.Watcher, error)
@@ -100,4 +102,6 @@ type TargetOptions struct {
 	SweepExclude []string
 	// DeadAfter is how many times a path fails before it is a dead letter. Default 12.
 	DeadAfter int
+	// Settle is how long what was in flight may still be at work over there when we are killed. Default 200 s.
+	Settle time.Duration
 }

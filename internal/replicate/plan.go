@@ -165,7 +165,7 @@ func (s *sender) update(sess *session, p *plan, seen scan.Seen, m change.Mark) i
 	if m.Bits&change.Content != 0 && seen.Stat.IsRegular() {
 		to = p.contents
 	}
-	if m.Bits&(change.Tree|change.Extras) != 0 && seen.Stat.IsDir() {
+	if m.Bits&(change.Tree|change.Extras|change.Entries) != 0 && seen.Stat.IsDir() {
 		// The comparison acks the mark when it is over.
 		s.sweeps.add(seen.At, m)
 		to.add(seen.At)

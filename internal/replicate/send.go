@@ -143,6 +143,9 @@ func targetError(err error) *transport.Error {
 func (s *sender) failed(ctx context.Context, r *run, err error) {
 	marks := r.marks()
 	te := targetError(err)
+	if te.Kind == transport.Away && ctx.Err() == nil {
+		s.owed.LookAgain()
+	}
 	if te.Unclean {
 		s.owed.Again(time.Now().Add(te.Settle), marks...)
 	}

@@ -98,11 +98,11 @@ func (s *sender) run(ctx context.Context) {
 	wg.Wait()
 	// Whoever sends to this target next compares what was not compared.
 	for {
-		under, marks := s.sweeps.take()
-		if len(under) == 0 {
+		c, ok := s.sweeps.take()
+		if !ok {
 			break
 		}
-		s.owed.PutBack(marks...)
+		s.owed.PutBack(c.marks...)
 	}
 }
 

@@ -35,6 +35,10 @@ type session struct {
 	users sync.WaitGroup
 	// healing: the root was gone; its tree is compared with the index from the start.
 	healing bool
+	// torn: the targets may have more than the index tells of.
+	torn bool
+	// opened is the kernel's time before anything was watched.
+	opened time.Time
 	// there is when the root was last found in its place; that of the guard.
 	there time.Time
 
@@ -43,7 +47,7 @@ type session struct {
 	lost    bool
 	unread  map[change.Path]watch.Gap
 	events  chan struct{} // there is something in backlog
-	flush   chan chan struct{}
+	flush   chan barrier
 	alive   chan struct{} // the intake takes what is sent here, and does nothing with it
 	over    chan struct{} // the intake has ended
 	open    atomic.Int64  // files that wait for their close
@@ -55,7 +59,7 @@ func newSession(s *Source, root *scan.Root, w watch.Watcher, opts Options) *sess
 		walks:  newWalks(),
 		unread: map[change.Path]watch.Gap{},
 		events: make(chan struct{}, 1),
-		flush:  make(chan chan struct{}),
+		flush:  make(chan barrier),
 		alive:  make(chan struct{}),
 		over:   make(chan struct{}),
 	}
@@ -121,7 +125,7 @@ func (s *session) intake(ctx context.Context, cancel context.CancelCauseFunc) {
 		if at, ok := s.settle.Next(); ok {
 			timer.Reset(time.Until(at))
 		}
-		var flushed chan struct{}
+		var flushed barrier
 		due := s.events
 		if len(events) >= flood {
 			due = nil
@@ -139,13 +143,19 @@ func (s *session) intake(ctx context.Context, cancel context.CancelCauseFunc) {
 		case flushed = <-s.flush:
 		}
 		events = s.swap(events)
-		if s.mark(events, flushed != nil) {
+		if s.mark(events, flushed.all) {
 			cancel(scan.ErrRootGone)
 		}
-		if flushed != nil {
-			close(flushed)
+		if flushed.done != nil {
+			close(flushed.done)
 		}
 	}
+}
+
+// barrier asks the intake to mark what it was told of, and with all also what waits for its close.
+type barrier struct {
+	done chan struct{}
+	all  bool
 }
 
 // swap takes the backlog and leaves the buffer spare in its place.
@@ -182,6 +192,8 @@ func (s *session) mark(events []watch.Event, all bool) (gone bool) {
 		}
 		if s.settle.Add(e, func() bool { return s.single(e.Path) }) {
 			batch.add(happened(e))
+		} else {
+			s.src.journal.Doubt(e.Path)
 		}
 		if e.Dir && (e.Kind == watch.Created || e.Kind == watch.MovedTo) {
 			// Also where the index knows the directory: nobody watched it on its way, and

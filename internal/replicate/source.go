@@ -50,6 +50,8 @@ type Source struct {
 	stopped chan struct{}
 	// ctx is that of the senders: it outlives the one of Run while they drain. Nil before Run.
 	ctx context.Context
+	// clean: all that happened before the stop is in the journal.
+	clean atomic.Bool
 }
 
 // New checks the options. It opens and starts nothing.
@@ -100,6 +102,7 @@ func (o Options) complete() (Options, error) {
 		t.Pace = orElse(t.Pace, 40*time.Millisecond)
 		t.Large = orElse(t.Large, 64<<20)
 		t.DeadAfter = orElse(t.DeadAfter, 12)
+		t.Settle = orElse(t.Settle, 200*time.Second)
 	}
 	if len(o.Targets) == 0 {
 		return o, fmt.Errorf("replicate source %q: no target", o.Path)
@@ -125,8 +128,23 @@ func (s *Source) Run(ctx context.Context) error {
 		s.closeTransports()
 		return err
 	}
+	if err := s.recall(first); err != nil {
+		first.close()
+		s.closeTransports()
+		return err
+	}
+	defer s.closeJournal()
 	senders, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		s.keep(senders)
+	}()
+	defer func() {
+		stop()
+		<-kept
+	}()
 	s.mu.Lock()
 	s.ctx = senders
 	s.state = "scanning"
@@ -144,9 +162,7 @@ func (s *Source) Run(ctx context.Context) error {
 		// What was written before the stop is marked, so that it can still be sent.
 		ctx, cancel := context.WithTimeout(watching, flushTime)
 		defer cancel()
-		if s.flush(ctx) == nil {
-			s.walked(ctx)
-		}
+		s.clean.Store(s.finish(ctx))
 	})
 	err = s.watch(watching, first)
 	if !running() {
@@ -170,15 +186,17 @@ func (s *Source) open() (*session, error) {
 		root.Close()
 		return nil, fmt.Errorf("watch source root %q: %w", opts.Path, err)
 	}
+	opened := scan.Now()
 	if err := watcher.Cover(int(root.File().Fd()), change.Root); err != nil {
 		return nil, errors.Join(fmt.Errorf("watch source root %q: %w", opts.Path, err), watcher.Close(), root.Close())
 	}
-	return newSession(s, root, watcher, opts), nil
+	sess := newSession(s, root, watcher, opts)
+	sess.opened = opened
+	return sess, nil
 }
 
 // watch runs one session after the other: a new one each time the root is there again.
 func (s *Source) watch(ctx context.Context, first *session) error {
-	s.brake.moveHome(first.root.Stat())
 	for sess := first; ; {
 		s.mu.Lock()
 		s.current = sess
@@ -312,11 +330,12 @@ func (s *Source) closeTransports() {
 func (s *Source) Approve() {
 	if sess := s.session(); sess != nil {
 		s.brake.moveHome(sess.root.Stat())
+		s.journal.SetFact(homeFact, homeOf(sess.root))
 		// What is mounted again is watched again.
 		sess.walks.add(change.Root, time.Now())
 		sess.users.Done()
 	}
-	s.release("approved", rootGone, rootReplaced, rootEmpty, mountChanged, removalBudget)
+	s.release("approved", rootGone, rootReplaced, rootEmpty, mountChanged, removalBudget, journalLost)
 }
 
 func (s *Source) release(why string, kinds ...string) {

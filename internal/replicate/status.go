@@ -20,7 +20,21 @@ type Status struct {
 	// Indexed is how many paths the index knows.
 	Indexed int            `json:"indexed"`
 	Brake   *Brake         `json:"brake,omitempty"`
+	Journal JournalStatus  `json:"journal"`
 	Targets []TargetStatus `json:"targets"`
+}
+
+// JournalStatus says where the journal is kept, and whether it can be.
+type JournalStatus struct {
+	// Path is empty when it is kept in memory alone.
+	Path string `json:"path"`
+	// Bytes is the size of the file, Saved when it was last written, Unsaved how many rows it does not have yet.
+	Bytes   int64      `json:"bytes"`
+	Saved   *time.Time `json:"saved,omitempty"`
+	Unsaved int        `json:"unsaved"`
+	// Error is why it cannot be written, since Since.
+	Error string     `json:"error,omitempty"`
+	Since *time.Time `json:"since,omitempty"`
 }
 
 // Gap is a directory that is not watched.
@@ -32,7 +46,7 @@ type Gap struct {
 
 // Brake says why removals are held.
 type Brake struct {
-	// Kind is "root-gone", "root-replaced", "root-empty", "mount-changed" or "removal-budget".
+	// Kind is "root-gone", "root-replaced", "root-empty", "mount-changed", "removal-budget" or "journal-lost".
 	Kind   string    `json:"kind"`
 	Reason string    `json:"reason"`
 	Since  time.Time `json:"since"`

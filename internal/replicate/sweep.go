@@ -43,33 +43,83 @@ func poke(c chan struct{}) {
 	}
 }
 
-// take takes what waits: everything, when that is asked for, or else directories. One below another one is part of it.
-// The two are not taken together, as they differ in what is left out.
-func (w *sweeps) take() (under []change.Path, marks []change.Mark) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if ms, ok := w.waiting[change.Root]; ok {
-		under, marks = []change.Path{change.Root}, ms
-		delete(w.waiting, change.Root)
-	} else {
-		for p, ms := range w.waiting {
-			marks = append(marks, ms...)
-			if !w.covered(p) {
-				under = append(under, p)
-			}
-		}
-		clear(w.waiting)
-	}
-	if len(under) > 0 {
-		w.doing = &SweepStatus{Since: time.Now()}
-	}
-	return under, marks
+// comparison is what is compared in one go.
+type comparison struct {
+	under []change.Path
+	// shallow: the entries of these directories only.
+	shallow bool
+	// extras: also what the target has too much.
+	extras bool
+	marks  []change.Mark
 }
 
+// everything reports whether all of the target is compared.
+func (c *comparison) everything() bool { return !c.shallow && c.under[0] == change.Root }
+
+func (c *comparison) add(p change.Path, marks []change.Mark) {
+	c.under = append(c.under, p)
+	c.mark(marks)
+}
+
+func (c *comparison) mark(marks []change.Mark) {
+	for _, m := range marks {
+		c.extras = c.extras || m.Bits&(change.Extras|change.Entries) != 0
+	}
+	c.marks = append(c.marks, marks...)
+}
+
+// take takes what waits: everything, when that is asked for, or else directories. One below another one is part of it;
+// those of which the entries alone are asked for come last. These are not taken together, as they differ in what is left out.
+func (w *sweeps) take() (c comparison, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ms := w.waiting[change.Root]; deep(ms) {
+		c.add(change.Root, ms)
+		delete(w.waiting, change.Root)
+	}
+	for _, shallow := range []bool{false, true} {
+		if len(c.under) > 0 {
+			break
+		}
+		c.shallow = shallow
+		w.directories(&c)
+	}
+	if len(c.under) == 0 {
+		return c, false
+	}
+	w.doing = &SweepStatus{Since: time.Now()}
+	return c, true
+}
+
+// directories takes the directories that are to be compared with all that is below, or those that are not.
+func (w *sweeps) directories(c *comparison) {
+	var taken []change.Path
+	for p, ms := range w.waiting {
+		switch {
+		case w.covered(p):
+			c.mark(ms)
+		case deep(ms) == c.shallow:
+			continue
+		default:
+			c.add(p, ms)
+		}
+		taken = append(taken, p)
+	}
+	for _, p := range taken {
+		delete(w.waiting, p)
+	}
+}
+
+// deep reports whether marks ask for all that is below.
+func deep(marks []change.Mark) bool {
+	return slices.ContainsFunc(marks, func(m change.Mark) bool { return m.Bits&(change.Tree|change.Extras) != 0 })
+}
+
+// covered reports whether a directory above p is compared with all that is below it.
 func (w *sweeps) covered(p change.Path) bool {
 	for p != change.Root {
 		p = p.Parent()
-		if _, ok := w.waiting[p]; ok {
+		if deep(w.waiting[p]) {
 			return true
 		}
 	}
@@ -118,8 +168,8 @@ func (s *sender) runSweeps(ctx context.Context) {
 	case <-s.src.primed:
 	}
 	for s.gate.wait(ctx) {
-		under, marks := s.sweeps.take()
-		if len(under) == 0 {
+		c, ok := s.sweeps.take()
+		if !ok {
 			select {
 			case <-ctx.Done():
 			case <-s.sweeps.news:
@@ -128,9 +178,9 @@ func (s *sender) runSweeps(ctx context.Context) {
 		}
 		// It sends nothing, so that a pause need not wait for its end.
 		comparing, done := s.gate.within(ctx)
-		err := s.sweep(comparing, under, oldest(marks))
-		s.sweeps.over(err == nil && under[0] == change.Root)
-		s.swept(comparing, marks, err)
+		err := s.sweep(comparing, c)
+		s.sweeps.over(err == nil && c.everything())
+		s.swept(comparing, c.marks, err)
 		done()
 		poke(s.replan)
 		poke(s.settled)
@@ -146,7 +196,7 @@ func oldest(marks []change.Mark) time.Time {
 	return since
 }
 
-func (s *sender) sweep(ctx context.Context, under []change.Path, since time.Time) error {
+func (s *sender) sweep(ctx context.Context, c comparison) error {
 	sess := s.src.session()
 	if sess == nil {
 		return &transport.Error{Kind: transport.SourceGone, Err: errors.New("the source root is gone")}
@@ -154,14 +204,14 @@ func (s *sender) sweep(ctx context.Context, under []change.Path, since time.Time
 	defer sess.users.Done()
 	// It takes none of the runs that may be under way at one time: it waits for batches that need one.
 	opts := s.src.options()
-	f := findings{sender: s, since: since, whole: slices.Contains(under, change.Root)}
+	f := findings{sender: s, since: oldest(c.marks), whole: c.everything()}
 	empty := sess.empty()
 	var exclude []string
-	if under[0] == change.Root {
+	if c.everything() {
 		exclude = s.opts.SweepExclude
 	}
 	err := s.opts.Transport.Sweep(ctx, transport.Sweep{
-		Root: sess.root.File(), Under: under, Extras: !opts.NoRemovals, Exclude: exclude,
+		Root: sess.root.File(), Under: c.under, Shallow: c.shallow, Extras: c.extras && !opts.NoRemovals, Exclude: exclude,
 	}, func(d transport.Difference) error {
 		if !d.Path.Valid() || !opts.Filter.Verdict(d.Path, kindOf(d.Dir)).Keep {
 			return nil
@@ -186,6 +236,9 @@ func (s *sender) swept(ctx context.Context, marks []change.Mark, err error) {
 		return
 	}
 	te := targetError(err)
+	if te.Kind == transport.Away {
+		s.owed.LookAgain()
+	}
 	due := time.Now()
 	for _, m := range marks {
 		due = time.Now().Add(jitter(exponential(time.Second, backoffMax, s.owed.Tries(m.Path)+1)))

@@ -63,19 +63,25 @@ func (s *Source) flush(ctx context.Context) error {
 		return nil
 	}
 	defer sess.users.Done()
-	if err := sess.sync(ctx); err != nil {
+	return sess.barrier(ctx, true)
+}
+
+// barrier returns when all that happened before the call is marked, or nothing will be any more. With all that is also
+// what waits for its close.
+func (s *session) barrier(ctx context.Context, all bool) error {
+	if err := s.sync(ctx); err != nil {
 		return err
 	}
-	done := make(chan struct{})
+	b := barrier{done: make(chan struct{}), all: all}
 	select {
-	case sess.flush <- done:
-	case <-sess.over:
+	case s.flush <- b:
+	case <-s.over:
 		return nil // the root is gone: what it was is marked
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	select {
-	case <-done:
+	case <-b.done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -126,7 +132,7 @@ func (s *Source) Status() Status {
 	st := Status{
 		Name: opts.Name, Path: opts.Path, Watcher: "inotify",
 		Marks: s.marks.Load(), Indexed: s.journal.Indexed(),
-		Brake: s.brake.engaged(), Gaps: []Gap{}, Targets: []TargetStatus{},
+		Brake: s.brake.engaged(), Journal: s.journalStatus(), Gaps: []Gap{}, Targets: []TargetStatus{},
 	}
 	s.mu.Lock()
 	st.State = s.state

@@ -162,9 +162,13 @@ func (s *session) prime(ctx context.Context) {
 	defer s.sample()
 	if s.healing {
 		s.expand(ctx)
+		if s.torn && ctx.Err() == nil {
+			s.torn = false
+			s.src.journal.Twice(nil)
+		}
 		return
 	}
-	w := s.newWalk(scan.Now())
+	w := s.newWalk(s.opened)
 	w.Prime = true
 	// An error is that ctx ended.
 	_ = w.Run(ctx, change.Root)
@@ -192,6 +196,7 @@ func (s *session) newWalk(since time.Time) *scan.Walk {
 	return &scan.Walk{
 		Observer: s.observer,
 		Since:    since,
+		Torn:     s.torn,
 		Cover:    s.watcher.Cover,
 		Done:     s.done,
 	}

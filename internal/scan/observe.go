@@ -15,6 +15,9 @@ type Finding struct {
 	Stat change.Stat
 	// Unsure leaves the index as it is: it is not known what is there.
 	Unsure bool
+	// Young: it changed within the clock's tick in which it was looked at. Another change within that tick would not
+	// show in the row.
+	Young bool
 	// Mark tells the targets, with Since and Bits.
 	Mark  bool
 	Since time.Time
@@ -95,7 +98,7 @@ func (o *Observer) Observe(happened []Happened) {
 	defer o.mu.Unlock()
 	looks := o.root.Looks()
 	defer looks.Close()
-	var l look
+	l := newLook()
 	parents := map[change.Path]struct{}{}
 	for _, h := range happened {
 		seen, err := looks.Look(h.Path)
@@ -122,11 +125,11 @@ func (o *Observer) Observe(happened []Happened) {
 func (o *Observer) Recheck(p change.Path) (Seen, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	l := newLook()
 	seen, err := o.root.Look(p)
 	if err != nil {
 		return seen, err
 	}
-	var l look
 	o.found(&l, seen, Happened{Dir: true, Since: time.Now()}, false)
 	o.record(l)
 	return seen, nil
@@ -142,7 +145,7 @@ func (o *Observer) refresh(l *look, looks *Looks, dirs map[change.Path]struct{})
 			if now.Mode == old.Mode && now.UID == old.UID && now.GID == old.GID {
 				old.Ctime = now.Ctime
 			}
-			l.findings = append(l.findings, Finding{Path: p, Stat: old})
+			l.findings = append(l.findings, Finding{Path: p, Stat: old, Young: l.young(now)})
 		}
 	}
 }
@@ -151,7 +154,14 @@ func (o *Observer) refresh(l *look, looks *Looks, dirs map[change.Path]struct{})
 type look struct {
 	findings []Finding
 	walks    []change.Path
+	// tick is the kernel's time when it began.
+	tick int64
 }
+
+func newLook() look { return look{tick: Now().UnixNano()} }
+
+// young reports whether another change could leave st as it is.
+func (l *look) young(st change.Stat) bool { return st.Ctime >= l.tick }
 
 func (o *Observer) record(l look) {
 	if len(l.findings) > 0 {
@@ -195,7 +205,7 @@ func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 		}
 		l.findings = append(l.findings, Finding{Path: p})
 	}
-	l.findings = append(l.findings, Finding{Path: p, Stat: now, Mark: true, Since: h.Since, Bits: bits})
+	l.findings = append(l.findings, Finding{Path: p, Stat: now, Young: l.young(now), Mark: true, Since: h.Since, Bits: bits})
 	o.links(l, p, old, now, h, why&change.Content)
 	if now.IsDir() && !now.SameFile(old) {
 		l.walks = append(l.walks, p)
@@ -217,7 +227,7 @@ func (o *Observer) links(l *look, p change.Path, old, now change.Stat, h Happene
 func (o *Observer) linked(l *look, p change.Path, st change.Stat, since time.Time, bits change.Bits) {
 	for _, q := range o.index.Links(p, st) {
 		if now, err := o.root.lstat(q); err == nil && now.SameFile(st) {
-			l.findings = append(l.findings, Finding{Path: q, Stat: now, Mark: true, Since: since, Bits: bits})
+			l.findings = append(l.findings, Finding{Path: q, Stat: now, Young: l.young(now), Mark: true, Since: since, Bits: bits})
 		}
 	}
 }

@@ -50,6 +50,16 @@ func (r *Root) File() *os.File { return r.file }
 // Stat is what the root was when it was opened.
 func (r *Root) Stat() change.Stat { return r.stat }
 
+// Birth is when the root was made, in nanoseconds since 1970; 0 where the file system does not know.
+func (r *Root) Birth() int64 {
+	var st unix.Statx_t
+	err := unix.Statx(int(r.file.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &st)
+	if err != nil || st.Mask&unix.STATX_BTIME == 0 {
+		return 0
+	}
+	return st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+}
+
 // Close closes the root.
 func (r *Root) Close() error { return r.file.Close() }
 

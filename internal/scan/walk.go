@@ -28,6 +28,9 @@ type Walk struct {
 	// Prime fills an index that knows nothing yet: what is found is a row and no mark, unless
 	// it changed after Since.
 	Prime bool
+	// Torn says that targets may have more than the index tells of: what was sent last before a kill. What came and went
+	// since shows in its directory alone, so that the entries of each directory that is not what it was are compared.
+	Torn bool
 	// Done is called for each directory that was looked at: with nil when it was read to its end, or is none
 	// any more; otherwise nothing is concluded of what is missing in it.
 	Done func(p change.Path, err error)
@@ -147,7 +150,7 @@ func (w *Walk) self(f *os.File, p change.Path) (kept bool, err error) {
 	if !o.keeps(p, seen.Stat, change.Stat{}, true) {
 		return false, nil
 	}
-	var l look
+	l := newLook()
 	w.found(&l, seen)
 	l.walks = nil
 	o.record(l)
@@ -158,13 +161,19 @@ func (w *Walk) self(f *os.File, p change.Path) (kept bool, err error) {
 func (w *Walk) found(l *look, seen Seen) {
 	o := w.Observer
 	if !w.Prime {
-		o.found(l, seen, Happened{Since: w.Since}, false)
+		h := Happened{Since: w.Since}
+		if w.Torn && seen.Stat.IsDir() {
+			if old := o.index.Stat(seen.At); !old.SameFile(seen.Stat) || old.Ctime != seen.Stat.Ctime {
+				h.Bits = change.Entries
+			}
+		}
+		o.found(l, seen, h, h.Bits != 0)
 		return
 	}
 	if old := o.index.Stat(seen.At); old.Exists() || !o.keeps(seen.At, seen.Stat, old, false) {
 		return
 	}
-	f := Finding{Path: seen.At, Stat: seen.Stat}
+	f := Finding{Path: seen.At, Stat: seen.Stat, Young: l.young(seen.Stat)}
 	// It changed while nobody watched yet.
 	if seen.Stat.Ctime >= w.Since.UnixNano() {
 		f.Mark, f.Since = true, w.Since
@@ -177,7 +186,7 @@ func (w *Walk) found(l *look, seen Seen) {
 func (o *Observer) entries(w *Walk, fd int, dir change.Path, names []string) (dirs []change.Path, unsure error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var l look
+	l := newLook()
 	for _, name := range names {
 		p := dir.Join(name)
 		var st unix.Stat_t

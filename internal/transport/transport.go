@@ -145,6 +145,8 @@ type Sweep struct {
 	// Under are the directories to compare with all that is below them; the root when it is
 	// change.Root. They exist at the source.
 	Under []change.Path
+	// Shallow compares the entries of these directories only. What the target has too much goes with all that is below it.
+	Shallow bool
 	// Extras asks for what the target has too much as well.
 	Extras bool
 	// Exclude are patterns of the transport's own kind for this sweep only (rsync patterns).

@@ -24,6 +24,9 @@ const (
 	removeExact
 	sweep
 	sweepExtras
+	// sweepEntries compares the entries of the listed directories, which end in a slash, and no more.
+	sweepEntries
+	sweepEntriesExtras
 	// probe and probeRemovals log in and transfer nothing.
 	probe
 	probeRemovals
@@ -40,8 +43,13 @@ func (l line) base() line { return l &^ keeping }
 
 // streams reports whether what rsync says is wanted while it runs: progress, and what a comparison finds.
 func (l line) streams() bool {
-	return l.base() == updateLarge || l == sweep || l == sweepExtras
+	return l.base() == updateLarge || l.sweeps()
 }
+
+func (l line) sweeps() bool { return l >= sweep && l <= sweepEntriesExtras }
+
+// shallow reports whether the line compares single directories.
+func (l line) shallow() bool { return l == sweepEntries || l == sweepEntriesExtras }
 
 // partialDir keeps what arrived of a large file whose transfer was cut.
 const partialDir = ".sersync-partial"
@@ -56,6 +64,8 @@ const outFormat = "--out-format=%i|%l|%b|%n"
 var (
 	ownParams  = paramSet{"vihqP", []string{"--verbose", "--itemize-changes", "--human-readable", "--quiet", "--progress", "--stats"}}
 	liveParams = paramSet{"ru", []string{"--recursive", "--update"}}
+	// recursiveParams would compare more than single directories.
+	recursiveParams = paramSet{"r", []string{"--recursive"}}
 )
 
 type paramSet struct {
@@ -131,8 +141,11 @@ func (o *Options) argsFor(l line, old bool, list []byte) []string {
 
 func (o *Options) options(l line, by named, old bool, exclude ...string) []string {
 	params := ownParams.without(o.Params)
-	sweeping := l == sweep || l == sweepExtras
-	if !sweeping {
+	sweeping := l.sweeps()
+	switch {
+	case l.shallow():
+		params = recursiveParams.without(params)
+	case !sweeping:
 		params = liveParams.without(params)
 	}
 	args := append([]string{}, params...)
@@ -172,11 +185,17 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 		args = append(args, "--delete-missing-args", "--force")
 	case removeExact:
 		args = append(args, "--delete-missing-args")
-	case sweepExtras:
-		args = append(args, "--delete")
-		fallthrough
-	case sweep:
-		args = append(args, "--dry-run", "--recursive", "--ignore-missing-args", "--force", "--filter=P "+partialDir+"/")
+	case sweep, sweepExtras, sweepEntries, sweepEntriesExtras:
+		args = append(args, "--dry-run", "--ignore-missing-args", "--force", "--filter=P "+partialDir+"/")
+		switch l {
+		case sweepExtras, sweepEntriesExtras:
+			args = append(args, "--delete")
+		}
+		if l.shallow() {
+			args = append(args, "--dirs")
+		} else {
+			args = append(args, "--recursive")
+		}
 		for _, pattern := range exclude {
 			args = append(args, "--exclude="+pattern)
 		}

@@ -191,13 +191,16 @@ func listOf(l line, paths []change.Path) []byte {
 	}
 	size := 0
 	for _, p := range paths {
-		size += len(p) + 3
+		size += len(p) + 4
 	}
 	list := make([]byte, 0, size)
 	// In order: rsync then changes from one directory to the next only once.
 	for _, p := range slices.Sorted(slices.Values(paths)) {
 		list = append(list, "./"...)
 		list = append(list, p...)
+		if l.shallow() && p != change.Root {
+			list = append(list, '/')
+		}
 		list = append(list, 0)
 	}
 	return list

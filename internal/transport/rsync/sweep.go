@@ -28,7 +28,12 @@ func (t *Transport) Sweep(ctx context.Context, s transport.Sweep, yield func(tra
 		return err
 	}
 	l := sweep
-	if s.Extras {
+	switch {
+	case s.Shallow && s.Extras:
+		l = sweepEntriesExtras
+	case s.Shallow:
+		l = sweepEntries
+	case s.Extras:
 		l = sweepExtras
 	}
 	old := t.old()

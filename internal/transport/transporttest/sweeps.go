@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -59,6 +60,28 @@ func sweepUnder(t *testing.T, b *bench) {
 	want := []string{"-d/extra\nline", "-newdir/sub/extra", "d/f 1", "newdir/sub/", "newdir/sub/f 1"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("sweep (-want +got):\n%s", diff)
+	}
+}
+
+// A shallow sweep compares the entries of directories and not what is below those that the source has.
+func sweepShallow(t *testing.T, b *bench) {
+	b.differ()
+	b.write(b.Dir, "newdir/sub/extra", "x")
+	b.write(b.Dir, "newdir/gone/deep/f", "x")
+	for _, under := range [][]change.Path{{"newdir", "d"}, {change.Root}} {
+		want := []string{"-d/extra\nline", "-newdir/gone/", "-newdir/gone/deep/", "-newdir/gone/deep/f", "d/f 1"}
+		if under[0] == change.Root {
+			want = []string{"-extra/", "-extra/deep/", "-extra/deep/f", "content 6", "link", "mode", "new 5"}
+		}
+		got := slices.DeleteFunc(b.sweepOf(transport.Sweep{Under: under, Shallow: true, Extras: true}), func(s string) bool {
+			return s == "/" || strings.HasPrefix(s, "newdir/") // the directories themselves, whose times differ
+		})
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("shallow sweep of %q (-want +got):\n%s", under, diff)
+		}
+	}
+	if got := b.sweepOf(transport.Sweep{Under: []change.Path{"d"}, Shallow: true}); !slices.Equal(got, []string{"d/f 1"}) {
+		t.Errorf("shallow sweep without extras found %q", got)
 	}
 }
 

@@ -48,6 +48,7 @@ func Run(t *testing.T, start func(t *testing.T) Target) {
 		{"RemoveExactTakesNamesAsTheyAre", removeExactNames},
 		{"SweepFindsEveryDifference", sweepFinds},
 		{"SweepStaysBelowItsDirectories", sweepUnder},
+		{"ShallowSweepStaysInItsDirectories", sweepShallow},
 		{"SweepOfEqualTreesIsSilentAndChangesNothing", sweepEqual},
 		{"SweepTellsWhatIsMissing", sweepTellsMissing},
 		{"SweepEndsWithTheErrorOfYield", sweepYield},
@@ -120,8 +121,14 @@ func (b *bench) apply(op transport.Op, paths ...change.Path) transport.Report {
 // sweep is what a sweep finds, sorted, an extra with a minus sign before it.
 func (b *bench) sweep(extras bool, under ...change.Path) []string {
 	b.Helper()
+	return b.sweepOf(transport.Sweep{Under: under, Extras: extras})
+}
+
+func (b *bench) sweepOf(s transport.Sweep) []string {
+	b.Helper()
+	s.Root = b.root
 	var found []string
-	err := b.Transport.Sweep(b.Context(), transport.Sweep{Root: b.root, Under: under, Extras: extras}, func(d transport.Difference) error {
+	err := b.Transport.Sweep(b.Context(), s, func(d transport.Difference) error {
 		s := string(d.Path)
 		if d.Extra {
 			s = "-" + s

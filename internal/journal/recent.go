@@ -1,0 +1,83 @@
+package journal
+
+import (
+	"time"
+
+	"sersync/internal/change"
+)
+
+const (
+	// recentTime is for how long a target may hold in memory only what it acked: a file system writes back within
+	// half a minute.
+	recentTime = time.Minute
+	// recentMax bounds the paths that are known to have been acked in that time.
+	recentMax = 100_000
+)
+
+// recent are the paths that were acked within one second.
+type recent struct {
+	second int64
+	paths  []change.Path
+}
+
+// acked remembers what was acked. What was acked a minute before that is on the target's disk by now.
+func (t *Target) acked(paths []change.Path, now time.Time) {
+	if len(paths) == 0 {
+		return
+	}
+	second := now.Unix()
+	old := second - int64(recentTime/time.Second)
+	for len(t.recent) > 0 && (t.recent[0].second < old || t.recents+len(paths) > recentMax) {
+		if t.recent[0].second >= old {
+			t.crowded = second
+		}
+		t.dropRecent()
+	}
+	if n := len(t.recent); n == 0 || t.recent[n-1].second != second {
+		t.recent = append(t.recent, recent{second: second})
+	}
+	if room := recentMax - t.recents; len(paths) > room {
+		paths, t.crowded = paths[:room], second
+	}
+	last := &t.recent[len(t.recent)-1]
+	last.paths = append(last.paths, paths...)
+	t.recents += len(paths)
+	t.unsaved.recent.add(second)
+}
+
+func (t *Target) dropRecent() {
+	t.recents -= len(t.recent[0].paths)
+	t.unsaved.recent.add(t.recent[0].second)
+	t.recent = t.recent[1:]
+}
+
+// seconds are how many seconds recent tells of; one may stand there twice after the clock was set back.
+func (t *Target) seconds() int {
+	seconds := keys[int64]{}
+	for _, r := range t.recent {
+		seconds.add(r.second)
+	}
+	return len(seconds)
+}
+
+// LookAgain owes what was acked within the last minute before the last ack. It is called when the contact to the
+// target was lost: it may have lost what it had not written to its disk.
+func (t *Target) LookAgain() {
+	t.j.mu.Lock()
+	defer t.j.mu.Unlock()
+	now := time.Now()
+	if n := len(t.recent); n > 0 && t.crowded >= t.recent[n-1].second-int64(recentTime/time.Second) {
+		t.owe(change.Mark{Path: change.Root, Since: now, Bits: change.Tree})
+	}
+	for len(t.recent) > 0 {
+		for _, p := range t.recent[0].paths {
+			if t.owed[p] == nil {
+				t.owe(change.Mark{Path: p, Since: now})
+			}
+		}
+		t.dropRecent()
+	}
+	t.recent, t.crowded = nil, 0
+	t.bound()
+	t.wake()
+}
