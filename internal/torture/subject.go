@@ -28,6 +28,8 @@ type subject struct {
 	metrics                 int
 	write                   func(variant int) error
 	variant                 int
+	// begun: it was started before. The first start compares everything; no other one may need that.
+	begun bool
 
 	mu sync.Mutex
 	// proc is nil while it is down; began is when it was started.
@@ -66,14 +68,18 @@ func newSubject(t *torture) (*subject, error) {
 func (s *subject) start(before func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cmd := exec.Command(s.program, "run", s.config)
+	args := []string{"run", s.config}
+	if !s.begun {
+		args = append(args, "-r")
+	}
+	cmd := exec.Command(s.program, args...)
 	// A test binary does what its name says.
 	cmd.Args[0] = "sersync"
 	cmd.Env = s.env
 	s.began = time.Now()
 	p, err := start(cmd, s.output, before)
 	if err == nil {
-		s.proc = p
+		s.proc, s.begun = p, true
 	}
 	return err
 }

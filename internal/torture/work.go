@@ -25,8 +25,6 @@ func (t *torture) write(ctx context.Context, stream uint64) error {
 	ws := make([]*tree.Writer, areas)
 	for i := range ws {
 		ws[i] = tree.NewWriter(t.area(i), t.o.Seed, 100*stream+uint64(i))
-		// A comparison at the start does not see more.
-		ws[i].Honest = true
 		ws[i].Touched, ws[i].Large, ws[i].Away = t.oracle.touched, largeMax, t.below("away")
 	}
 	tick := time.NewTicker(opEvery)

@@ -25,8 +25,6 @@ type Writer struct {
 	// Touched, when not nil, is told of each path before it is changed and afterwards; below says that all below it may be
 	// another then.
 	Touched func(path string, below bool)
-	// Honest leaves out what neither size nor mtime tells.
-	Honest bool
 	// Large, when not 0, makes a file of up to so many bytes now and then.
 	Large int
 	// Away, when not empty, is a directory of the same file system beside the tree, which things are moved to and come
@@ -86,10 +84,8 @@ func (w *Writer) operations(a, b string) []func() error {
 			return w.changed(a, false, func(p string) error { return os.Lchown(p, w.rnd.IntN(3), w.rnd.IntN(3)) })
 		},
 		func() error { return w.changed(a, false, w.utimes) },
+		func() error { return w.changed(a, false, w.sameSizeSameTime) },
 		func() error { return w.changed(a, false, w.truncate) },
-	}
-	if !w.Honest {
-		ops = append(ops, func() error { return w.changed(a, false, w.sameSizeSameTime) })
 	}
 	if w.Large > 0 {
 		ops = append(ops, func() error { return w.large(a) })
