@@ -17,19 +17,21 @@ import (
 // image is a file system of its own in a file, mounted by a loop device. A copy of the file while it is mounted is what a disk holds after
 // a loss of power: what was written and not synced may be missing.
 type image struct {
-	file, mount, kind string
-	device            int // number of the loop device; -1 while it is not mounted
+	file, mount, kind, options string
+	device                     int // number of the loop device; -1 while it is not mounted
 }
 
-// kinds are the file systems that images may have, with the smallest size in MiB.
+// kinds are the file systems that images may have, with the smallest size in MiB and options for mount.
 var kinds = []struct {
 	name string
 	make []string
 	size int64
+	// options: a daemon in a mount namespace of its own may have the image of before mounted still, which XFS takes for the same.
+	options string
 }{
-	{"ext4", []string{"mkfs.ext4", "-q", "-F"}, 64},
-	{"xfs", []string{"mkfs.xfs", "-q", "-f"}, 320},
-	{"btrfs", []string{"mkfs.btrfs", "-q", "-f"}, 256},
+	{"ext4", []string{"mkfs.ext4", "-q", "-F"}, 64, ""},
+	{"xfs", []string{"mkfs.xfs", "-q", "-f"}, 320, "nouuid"},
+	{"btrfs", []string{"mkfs.btrfs", "-q", "-f"}, 256, ""},
 }
 
 // newImage makes and mounts an image of at least so many MiB. which chooses among the file systems that can be made here.
@@ -56,7 +58,7 @@ func newImage(file, mount string, size int64, which int) (*image, error) {
 	if err := os.MkdirAll(mount, 0o755); err != nil {
 		return nil, fmt.Errorf("make mount point: %w", err)
 	}
-	i := &image{file: file, mount: mount, kind: k.name, device: -1}
+	i := &image{file: file, mount: mount, kind: k.name, options: k.options, device: -1}
 	return i, i.attach()
 }
 
@@ -98,7 +100,7 @@ func (i *image) mountBy(file *os.File, n int) error {
 	if err := unix.IoctlLoopConfigure(int(loop.Fd()), &config); err != nil {
 		return fmt.Errorf("set up loop device: %w", err)
 	}
-	if err := unix.Mount(name, i.mount, i.kind, 0, ""); err != nil {
+	if err := unix.Mount(name, i.mount, i.kind, 0, i.options); err != nil {
 		return fmt.Errorf("mount image %q of %s: %w", i.file, i.kind, err)
 	}
 	i.device = n

@@ -13,7 +13,7 @@ import (
 // What is done to the daemon under test, as the table names it.
 const (
 	killed      = "daemon killed with -9"
-	killedEarly = "  of these before it was up"
+	killedEarly = "of these before it was up"
 	stopped     = "daemon stopped and started"
 	reloaded    = "daemon reloaded"
 	struck      = "created, sent, daemon killed, removed"
@@ -53,6 +53,9 @@ func (t *torture) live(ctx context.Context, rnd *rand.Rand) error {
 		return t.killIt()
 	}
 	if err := t.subject.up(ctx); err != nil {
+		return err
+	}
+	if err := t.subject.unbraked(ctx); err != nil {
 		return err
 	}
 	if t.power != nil && rnd.IntN(5) == 0 {

@@ -114,6 +114,20 @@ func (s *subject) up(ctx context.Context) error {
 	})
 }
 
+// unbraked is an error when removals are held: nothing here is a reason for that, and only a person could release them.
+func (s *subject) unbraked(ctx context.Context) error {
+	status, err := s.client.Status(ctx)
+	if err != nil {
+		return s.alive()
+	}
+	for _, source := range status.Sources {
+		if source.Brake != nil {
+			return fmt.Errorf("the daemon under test holds removals (%s): %s", source.Brake.Kind, source.Brake.Reason)
+		}
+	}
+	return nil
+}
+
 // exitHeld is with what it ends when another process does the same.
 const exitHeld = 5
 

@@ -75,6 +75,23 @@ type torture struct {
 	samples []sample
 }
 
+// Broken is the error of a run that did not come to its end.
+type Broken struct {
+	Err   error
+	Dir   string
+	Again string
+}
+
+func (b *Broken) Error() string {
+	return fmt.Sprintf("torture, all of which is kept in %q: %v", b.Dir, b.Err)
+}
+
+// Unwrap is why.
+func (b *Broken) Unwrap() error { return b.Err }
+
+// Hint is how to see it again.
+func (b *Broken) Hint() string { return "run it again in another empty directory: " + b.Again }
+
 // Wrong is the error of a run that found something.
 type Wrong struct {
 	Found []string
@@ -111,10 +128,12 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	beside.run(func() error { return t.feed.follow(running, t.subject) })
 	if err := t.play(running); err != nil {
-		if cause := context.Cause(running); cause != nil && ctx.Err() == nil {
-			err = errors.Join(cause, err)
+		if ctx.Err() != nil {
+			err = errors.New("interrupted")
+		} else if cause := context.Cause(running); cause != nil {
+			err = cause
 		}
-		return fmt.Errorf("torture in %q, which is kept: %w", t.dir, err)
+		return &Broken{Err: err, Dir: t.dir, Again: t.again()}
 	}
 	t.show()
 	if len(t.wrong) > 0 {

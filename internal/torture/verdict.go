@@ -68,6 +68,9 @@ func (t *torture) calm(ctx context.Context) error {
 	if err := t.subject.up(ctx); err != nil {
 		return err
 	}
+	if err := t.subject.unbraked(ctx); err != nil {
+		return err
+	}
 	// What failed is spaced by minutes; now it can be sent.
 	if _, err := t.subject.client.Retry(ctx, httpd.PathsRequest{}); err != nil {
 		return fmt.Errorf("try again what failed: %w", err)
