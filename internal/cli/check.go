@@ -74,10 +74,13 @@ func (a *app) checkConfig(ctx context.Context, file string, offline bool, patien
 func (a *app) explain(cfg *config.Config, s config.Source) {
 	fmt.Fprintf(a.out, "source %s\n", quote(s.Name))
 	fmt.Fprintf(a.out, "  watches %s and everything below\n", quote(s.Path))
-	if s.Initial {
+	switch {
+	case s.Initial:
 		fmt.Fprintln(a.out, "  compares every target at the start")
-	} else {
-		fmt.Fprintln(a.out, "  sends what changes from the start on; -r or initial compares every target first")
+	case s.Fill:
+		fmt.Fprintln(a.out, "  sends everything to a target that is new, then what changed since the last stop and what changes")
+	default:
+		fmt.Fprintln(a.out, "  sends what changed since the last stop and what changes; -r or initial compares every target first")
 	}
 	if s.Sweep.Every > 0 {
 		fmt.Fprintf(a.out, "  compares every target again %v after the end of the last comparison\n", s.Sweep.Every)

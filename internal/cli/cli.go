@@ -81,7 +81,7 @@ func (a *app) commands() *cobra.Command {
 		usual(c, args)
 	})
 	root.AddCommand(
-		a.run(), a.sync(), a.check(), a.explained(), a.diff(),
+		a.run(), a.sync(), a.check(), a.doctor(), a.explained(), a.diff(),
 		a.status(), a.wait(), a.sweep(), a.pause(), a.resume(), a.deletes(), a.failed(), a.events(), a.logLevel(),
 		a.convert(), a.watch(), a.service(), a.torture(), a.version(),
 	)

@@ -146,5 +146,5 @@ func (a *app) compat(ctx context.Context, args []string) error {
 	case f.plugin != "":
 		return fail(exitError, fmt.Sprintf("-m %s: plugins without replication are not active in this version", f.plugin), "leave -m out to replicate")
 	}
-	return a.serve(ctx, service{load: fromFile(f.config, f.initial, f.runs), detach: f.detach, reloads: true})
+	return a.serve(ctx, service{load: fromFile(f.config, f.initial, false, f.runs), detach: f.detach, reloads: true})
 }

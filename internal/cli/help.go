@@ -14,6 +14,7 @@ Commands:
                                          say in what the targets differ; changes nothing; 0 equal, 1 different, 2 trouble
   explain CONFIG PATH...                 say which rule keeps or drops a path
   check CONFIG [--offline]               say what is wrong with a configuration, and what it does
+  doctor [-o FILE] [--probe] [--json]    say what is wrong with this machine, its limits, and the targets, with remedies
   status [--json] [CONFIG]               say what a running sersync does, and what is not there yet
   wait [--target T] [--timeout D] [CONFIG]
                                          return when all that was written before is on the targets
@@ -53,7 +54,7 @@ Signals:
 
 Exit codes:
   0  all is well
-  1  an error, a configuration that cannot be used, a flag of 2.5.4 that does not exist
+  1  an error, something that must be done (doctor), a configuration that cannot be used, a flag of 2.5.4 that does not exist
   2  a command that does not exist or was called wrongly
   3  no sersync is running (status, wait, sweep, pause, resume, deletes, failed, events, log-level)
   4  the time of wait, or of sweep --wait, is over

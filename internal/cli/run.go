@@ -21,8 +21,8 @@ import (
 // load reads a configuration.
 type load func() (*config.Config, []config.Problem, error)
 
-// fromFile reads a file; initial and runs, when set, win over what it says.
-func fromFile(file string, initial bool, runs int) load {
+// fromFile reads a file; initial, fill and runs, when set, win over what it says.
+func fromFile(file string, initial, fill bool, runs int) load {
 	return func() (*config.Config, []config.Problem, error) {
 		cfg, problems, err := config.Load(file)
 		if err != nil {
@@ -33,13 +33,14 @@ func fromFile(file string, initial bool, runs int) load {
 		}
 		for i := range cfg.Sources {
 			cfg.Sources[i].Initial = cfg.Sources[i].Initial || initial
+			cfg.Sources[i].Fill = cfg.Sources[i].Fill || fill
 		}
 		return cfg, problems, nil
 	}
 }
 
 func (a *app) run() *cobra.Command {
-	var detach, initial bool
+	var detach, initial, fill bool
 	var runs int
 	c := &cobra.Command{
 		Use:   "run CONFIG",
@@ -49,11 +50,12 @@ func (a *app) run() *cobra.Command {
 			if runs < 0 {
 				return usage("-n cannot be negative")
 			}
-			return a.serve(c.Context(), service{load: fromFile(args[0], initial, runs), detach: detach, reloads: true})
+			return a.serve(c.Context(), service{load: fromFile(args[0], initial, fill, runs), detach: detach, reloads: true})
 		},
 	}
 	c.Flags().BoolVarP(&detach, "daemon", "d", false, "run as a daemon; returns when it is up")
 	c.Flags().BoolVarP(&initial, "initial", "r", false, "compare everything with every target once at the start")
+	c.Flags().BoolVar(&fill, "fill", false, "send everything to targets that are new, at the first start too; remove nothing there")
 	c.Flags().IntVarP(&runs, "runs", "n", 0, "at most so many transport runs at one time (0: as the configuration says)")
 	return c
 }

@@ -58,6 +58,7 @@ func TestScripts(t *testing.T) {
 			"verified":   verified,
 			"fill":       fill,
 			"restore":    restore,
+			"tmpfs":      tmpfs,
 		},
 	})
 }

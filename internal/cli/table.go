@@ -56,6 +56,10 @@ func (p *printer) source(s replicate.Status) {
 		p.line("  %s since %s: %s", p.paint(plural(s.Brake.Held, "removal")+" held", red), clock(s.Brake.Since), s.Brake.Reason)
 		p.line("    hint: if the source is as it should be: sersync deletes approve")
 	}
+	if s.Journal.Error != "" {
+		p.line("  %s %s", p.paint("journal not on disk:", red), s.Journal.Error)
+		p.line("    hint: replication goes on; make room in the state directory, or see: sersync doctor")
+	}
 	var gaps []string
 	for _, g := range s.Gaps {
 		gaps = append(gaps, fmt.Sprintf("%s since %s: %s", g.Path, clock(g.Since), g.Reason))

@@ -105,7 +105,7 @@ func (u unit) text() string {
 	word := `"` + strings.ReplaceAll(percent, "$", "$$") + `"`
 	changes := []string{
 		"AssertPathExists=/etc/sersync/sersync.yaml\n", "AssertPathExists=" + percent + "\n",
-		"ExecStart=/usr/bin/sersync run -r /etc/sersync/sersync.yaml\n", "ExecStart=" + u.program + " run -r " + word + "\n",
+		"ExecStart=/usr/bin/sersync run --fill /etc/sersync/sersync.yaml\n", "ExecStart=" + u.program + " run --fill " + word + "\n",
 	}
 	if u.sharesTmp {
 		changes = append(changes, "\nPrivateTmp=yes\n", "\nPrivateTmp=no\n")

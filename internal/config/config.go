@@ -65,6 +65,9 @@ type Source struct {
 	Path string
 	// Initial compares every target once at the start (the -r of 2.5.4). Default false.
 	Initial bool
+	// Fill sends everything to a target that the journal does not know yet, at the first start too, and removes nothing
+	// there. Default false: the first start only notes what is there.
+	Fill bool
 	// Delete lets removals reach the targets, sweeps included. Default true.
 	Delete bool
 	// RemovalBudget holds removals when more goes at once. Default: 1000 paths and 20 percent, or 50 percent.

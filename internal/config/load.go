@@ -22,6 +22,16 @@ const maxFile = 1 << 20
 // with an error among them the Config is nil and the error an *InvalidError. A file that is no configuration
 // at all is a *SyntaxError.
 func Load(path string) (*Config, []Problem, error) {
+	c, problems, err := Understand(path)
+	if err != nil {
+		c = nil
+	}
+	return c, problems, err
+}
+
+// Understand is Load for those who only look. When all errors lie in this machine (a source is missing, rsync refuses a
+// password file), the Config is there beside the *InvalidError. It is not when others could have written the file.
+func Understand(path string) (*Config, []Problem, error) {
 	data, err := readFile(path)
 	if err != nil {
 		return nil, nil, &SyntaxError{Place: Place{File: path}, Err: err}
@@ -32,7 +42,12 @@ func Load(path string) (*Config, []Problem, error) {
 		return nil, r.problems, err
 	}
 	r.checkFile()
-	return finish(c, r)
+	trusted := !failed(r.problems)
+	_, problems, err := finish(c, r)
+	if !trusted {
+		c = nil
+	}
+	return c, problems, err
 }
 
 // Parse reads a configuration without looking at this machine: neither at source directories, nor at

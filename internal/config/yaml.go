@@ -150,7 +150,7 @@ func (y *yamlReader) sourceFields(s *Source, path *string, targets **ynode) []fi
 	return []field{
 		{"path", y.text(path)},
 		{"name", y.text(&s.Name)},
-		{"initial", y.bool(&s.Initial)},
+		{"initial", y.initial(s)},
 		{"delete", y.bool(&s.Delete)},
 		{"removal_budget", y.removalBudget(&s.RemovalBudget)},
 		{"exclude", y.rules(s, filter.CheckGlob, filter.Glob)},

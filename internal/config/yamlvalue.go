@@ -44,6 +44,19 @@ func (y *yamlReader) bool(into *bool) func(*ynode) {
 	}
 }
 
+// initial is true, false, or fill.
+func (y *yamlReader) initial(s *Source) func(*ynode) {
+	return func(n *ynode) {
+		switch {
+		case !y.is(n, yScalar, y.key):
+		case n.text == "true", n.text == "false", n.text == "fill":
+			s.Initial, s.Fill = n.text == "true", n.text == "fill"
+		default:
+			y.fail(n.line, y.key+" is none of its values:", n.text, "write true, false or fill")
+		}
+	}
+}
+
 func (y *yamlReader) not(into *bool) func(*ynode) {
 	return func(n *ynode) {
 		value := !*into

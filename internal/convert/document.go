@@ -84,6 +84,9 @@ func sourceKeys(s, base config.Source) keys {
 	k := keys{{Key: "path", Value: s.Path}}
 	k.add("name", s.Name, s.Path)
 	k.add("initial", s.Initial, base.Initial)
+	if s.Fill {
+		k.add("initial", "fill", "")
+	}
 	k.add("delete", s.Delete, base.Delete)
 	if s.RemovalBudget.Off {
 		k.add("removal_budget", "off", "")

@@ -70,6 +70,7 @@ func (d *Daemon) sourceOptions(cfg *config.Config, s config.Source) (replicate.O
 		NewWatcher: newWatcher(log),
 		Filter:     rules,
 		Initial:    s.Initial,
+		Fill:       s.Fill,
 		SweepEvery: s.Sweep.Every,
 		NoRemovals: !s.Delete,
 		RemovalBudget: replicate.RemovalBudget{

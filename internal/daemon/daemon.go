@@ -49,7 +49,7 @@ type Daemon struct {
 	// logLevel is from where on is logged.
 	logLevel slog.LevelVar
 	started  time.Time
-	// stateDir is where the journals are kept; empty for in memory.
+	// stateDir is where the journals are kept; empty for in memory, as for what was asked for on the command line alone.
 	stateDir string
 	// runs bounds the transport runs at one time.
 	runs chan struct{}
@@ -111,7 +111,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return err
 	}
 	d.say(problems)
-	d.stateDir = d.makeStateDir(cfg)
+	if cfg.File != "" {
+		d.stateDir = cfg.StateDir
+	}
 	return d.serve(ctx, cfg)
 }
 

@@ -22,50 +22,17 @@ func makeRunDir(dir string) error {
 			Advice: "name another one with " + config.RunDirEnv,
 		}
 	}
-	own, err := ownDir(dir)
-	if err != nil {
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
 		return fmt.Errorf("look at runtime directory %q: %w", dir, err)
 	}
-	if !own {
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
 		return &Error{
 			Err:    fmt.Errorf("runtime directory %q is not a directory that this user owns and nobody else can write", dir),
 			Advice: "remove it, or name another one with " + config.RunDirEnv,
 		}
 	}
 	return nil
-}
-
-// ownDir reports whether dir is a directory that this user owns and nobody else can write.
-func ownDir(dir string) (bool, error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(dir, &st); err != nil {
-		return false, err
-	}
-	return st.Mode&unix.S_IFMT == unix.S_IFDIR && int(st.Uid) == os.Geteuid() && st.Mode&0o022 == 0, nil
-}
-
-// makeStateDir makes the directory in which the journals are kept. Where it cannot be, they are kept in memory: what
-// changes is replicated all the same. What was asked for on the command line alone keeps nothing.
-func (d *Daemon) makeStateDir(cfg *config.Config) string {
-	if cfg.File == "" {
-		return ""
-	}
-	err := os.MkdirAll(cfg.StateDir, 0o700)
-	if err == nil {
-		var own bool
-		if own, err = ownDir(cfg.StateDir); err == nil && !own {
-			err = fmt.Errorf("%q is not a directory that this user owns and nobody else can write", cfg.StateDir)
-		}
-	}
-	if err == nil {
-		err = os.Chmod(cfg.StateDir, 0o700)
-	}
-	if err != nil {
-		d.log.Error("the state directory cannot be used: what is owed is forgotten with a stop, and the next start does not know what changed",
-			"dir", cfg.StateDir, "error", err, "hint", "name another one with state_dir or "+config.StateDirEnv)
-		return ""
-	}
-	return cfg.StateDir
 }
 
 // Sockets are the sockets in the runtime directory, with or without somebody who listens, in the order of

@@ -179,7 +179,7 @@ func (j *Journal) renew() error {
 			return err
 		}
 	}
-	s, err := openStore(j.path)
+	s, err := openStore(j.path, 0)
 	if err != nil {
 		return err
 	}

@@ -346,7 +346,7 @@ func TestJournalIsWrittenAgainWhenItCanBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_DETACH) })
-	path := filepath.Join(mount, "journal.db")
+	path := filepath.Join(mount, "state", "journal.db")
 	j, _ := kept(t, path)
 	x := j.Open("x")
 	long := strings.Repeat("n", 200)
@@ -449,5 +449,25 @@ func TestTwiceMarksOnceMore(t *testing.T) {
 	slices.Sort(got)
 	if !slices.Equal(got, []change.Path{"owed", "walked"}) {
 		t.Errorf("marked once more: %q", got)
+	}
+}
+
+// A clock that was set back while nobody ran delays nothing by more than an hour.
+func TestClockThatWasSetBackDelaysNothingForLong(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	j, _ := kept(t, path)
+	x := j.Open("x")
+	for _, p := range []change.Path{"a", "b"} {
+		j.Record(scan.Finding{Path: p, Stat: fileRow(1), Mark: true, Since: time.Now()})
+	}
+	x.Fail(x.Take(1)[0], errTest, time.Now().AddDate(1, 0, 0), false)
+	x.Again(time.Now().AddDate(1, 0, 0), x.Take(1)...)
+	if err := j.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	again := reread(t, path).Open("x")
+	again.Take(10)
+	if due, ok := again.Next(); !ok || time.Until(due) > time.Hour {
+		t.Errorf("due at %v, %v", due, ok)
 	}
 }

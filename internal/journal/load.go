@@ -14,6 +14,7 @@ import (
 	"time"
 
 	bbolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"sersync/internal/change"
 )
@@ -36,11 +37,14 @@ type Loaded struct {
 // ErrInUse says that another process has the file.
 var ErrInUse = errors.New("it is in use by another process")
 
-// Keep reads what the file at path holds of the source, and keeps the journal in it from now on. It is called before
-// anything else. A file that cannot be used is set aside and a new one takes its place. An error means that nothing can be kept
-// there; the journal goes on in memory alone.
+// Keep reads what the file at path holds of the source, and keeps the journal in it from now on. Its directory is made.
+// It is called before anything else. A file that cannot be used is set aside and a new one takes its place. An error means that
+// nothing can be kept there; the journal goes on in memory alone.
 func (j *Journal) Keep(path, source string) (Loaded, error) {
 	l := Loaded{}
+	if err := makeDir(filepath.Dir(path)); err != nil {
+		return l, err
+	}
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		l.Fresh = true
 	} else {
@@ -63,6 +67,22 @@ func (j *Journal) Keep(path, source string) (Loaded, error) {
 	return l, j.open(path, source)
 }
 
+// makeDir makes a directory for journals. One that somebody else owns or can write is refused: he could put files of
+// his own there.
+func makeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return fmt.Errorf("look at state directory %q: %w", dir, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+		return fmt.Errorf("state directory %q is not a directory that this user owns and nobody else can write", dir)
+	}
+	return nil
+}
+
 // aside sets a file aside that cannot be used for the reason why.
 func aside(path string, why error) (to string, err error) {
 	why = fmt.Errorf("read journal %q: %w", path, why)
@@ -83,7 +103,8 @@ func setAside(path string) (to string, err error) {
 
 // load reads the file into the index, and returns the rest. On an error the index is empty.
 func (j *Journal) load(path, source string) (contents, error) {
-	s, err := openStore(path)
+	// All of it is read: page by page the disk would be waited for.
+	s, err := openStore(path, unix.MAP_POPULATE)
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return contents{}, ErrInUse
 	}
@@ -150,11 +171,14 @@ func (j *Journal) fill(c contents) {
 }
 
 func (t *Target) fill(c *targetContents) {
+	// The clock may have been set back since: nothing waits longer than a dead letter does.
+	latest := time.Now().Add(time.Hour)
 	slices.SortFunc(c.owed, func(a, b *owed) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, o := range c.owed {
 		t.owed[o.Path] = o
 		switch {
 		case o.State == Retry || o.State == Dead:
+			o.Due = earliest(o.Due, latest)
 			t.timers = append(t.timers, timer{due: o.Due, o: o})
 		case o.State == Ready && o.low:
 			o.queued = true
@@ -167,6 +191,7 @@ func (t *Target) fill(c *targetContents) {
 		}
 	}
 	for p, a := range c.again {
+		a.due = earliest(a.due, latest)
 		t.again[p] = a
 		t.timers = append(t.timers, timer{due: a.due, again: p})
 	}
@@ -177,9 +202,16 @@ func (t *Target) fill(c *targetContents) {
 	}
 }
 
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // open keeps the journal, as it is, in the file.
 func (j *Journal) open(path, source string) error {
-	s, err := openStore(path)
+	s, err := openStore(path, 0)
 	if err == nil {
 		err = syncDir(path)
 	}

@@ -83,10 +83,10 @@ func guarded(do func() error) (err error) {
 
 // openStore opens or makes the file. The list of free pages is kept in it: without it a damaged file is found by a
 // goroutine of the library, whose panic nobody could catch.
-func openStore(path string) (s *store, err error) {
+func openStore(path string, mmapFlags int) (s *store, err error) {
 	err = guarded(func() error {
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-			Timeout: lockTime, FreelistType: bbolt.FreelistMapType, NoStatistics: true,
+			Timeout: lockTime, FreelistType: bbolt.FreelistMapType, NoStatistics: true, MmapFlags: mmapFlags,
 			OpenFile: func(name string, flags int, perm os.FileMode) (*os.File, error) {
 				return os.OpenFile(name, flags|unix.O_NOFOLLOW, perm)
 			},
@@ -132,7 +132,7 @@ func writeTo(b *bbolt.Tx, tx transaction) error {
 	if err != nil {
 		return err
 	}
-	index.FillPercent = 0.8
+	index.FillPercent = 0.9
 	for _, p := range tx.cleared {
 		if err := clearBelow(index, p); err != nil {
 			return err

@@ -3,7 +3,6 @@ package replicate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"sersync/internal/change"
@@ -51,8 +50,9 @@ func (s *Source) recall(sess *session) error {
 		return err
 	}
 	if err != nil {
+		s.unkept = err
 		s.log.Error("the journal is kept in memory alone: what is owed is forgotten with a stop", "error", err,
-			"hint", "make room in the state directory, or name another one")
+			"hint", "make the state directory usable, or name another one, and start sersync again")
 	}
 	s.brake.kept = func(f brakeFact) { s.journal.SetFact(brakesFact, f) }
 	switch {
@@ -62,6 +62,9 @@ func (s *Source) recall(sess *session) error {
 		s.oweAll(change.Tree | change.Extras)
 	case l.Fresh || err != nil:
 		s.log.Info("the source is indexed for the first time")
+		if opts.Fill && !opts.Initial {
+			s.oweAll(change.Tree)
+		}
 	default:
 		s.goOn(sess, l, now)
 		return nil
@@ -252,8 +255,11 @@ func (s *Source) journalStatus() JournalStatus {
 	if !k.Saved.IsZero() {
 		st.Saved = &k.Saved
 	}
-	if k.Err != nil {
-		st.Error, st.Since = fmt.Sprint(k.Err), &k.Failed
+	switch {
+	case k.Err != nil:
+		st.Error, st.Since = k.Err.Error(), &k.Failed
+	case s.unkept != nil:
+		st.Error = s.unkept.Error()
 	}
 	return st
 }

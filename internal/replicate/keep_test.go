@@ -389,7 +389,7 @@ func TestFullStateDirectoryStopsNoUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_DETACH) })
-	r, _ := keptRig(t, func(r *rig) { r.opts.StateDir = mount })
+	r, _ := keptRig(t, func(r *rig) { r.opts.StateDir = filepath.Join(mount, "state") })
 	r.start()
 	long := strings.Repeat("n", 200)
 	for i := range 3000 {

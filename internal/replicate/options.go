@@ -27,6 +27,9 @@ type Options struct {
 	Filter     *filter.Filter
 	// Initial sweeps every target once at the start (sersync -r).
 	Initial bool
+	// Fill sends everything to a target that the journal does not know yet, also at the first start, and removes nothing
+	// there.
+	Fill bool
 	// SweepEvery sweeps each target again, so long after the end of its last sweep, or after its start; 0 is never.
 	SweepEvery time.Duration
 	// SweepAt sweeps all targets when it is due; nil is never. A target whose last sweep is not done yet is left out.

@@ -154,11 +154,15 @@ func (o *Observer) refresh(l *look, looks *Looks, dirs map[change.Path]struct{})
 type look struct {
 	findings []Finding
 	walks    []change.Path
-	// tick is the kernel's time when it began.
+	// tick is not later than the kernel's time when it began.
 	tick int64
 }
 
-func newLook() look { return look{tick: Now().UnixNano()} }
+// clockTick bounds the tick of the kernel's clock (CONFIG_HZ is 100 or more): by so much is what it stamps on a file
+// behind ours at the most.
+const clockTick = 10 * time.Millisecond
+
+func newLook() look { return look{tick: time.Now().Add(-clockTick).UnixNano()} }
 
 // young reports whether another change could leave st as it is.
 func (l *look) young(st change.Stat) bool { return st.Ctime >= l.tick }

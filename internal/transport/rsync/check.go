@@ -138,7 +138,7 @@ func (t *Transport) there(ctx context.Context, s *spawner, here string) string {
 		if t.o.User != "" {
 			host = t.o.User + "@" + host
 		}
-		out, err := t.output(ctx, s, path, append(args[1:], host, "rsync", "--version")...)
+		out, err := t.output(ctx, s, t.o.env(), path, append(args[1:], host, "rsync", "--version")...)
 		if err != nil {
 			return ""
 		}
@@ -169,11 +169,11 @@ func (t *Transport) greeting(ctx context.Context) string {
 }
 
 // output runs a short program in the confinement and returns what it wrote.
-func (t *Transport) output(ctx context.Context, s *spawner, path string, args ...string) (string, error) {
+func (t *Transport) output(ctx context.Context, s *spawner, env []string, path string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*t.o.ConnectTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = t.o.env()
+	cmd.Env = env
 	cmd.WaitDelay = killAfter
 	var out boundedBuffer
 	cmd.Stdout = &out

@@ -41,7 +41,7 @@ func (t *Transport) learnHere(ctx context.Context, s *spawner) error {
 	if err != nil {
 		return startError(err)
 	}
-	out, err := t.output(ctx, s, path, "--version")
+	out, err := t.output(ctx, s, t.o.env(), path, "--version")
 	if ctx.Err() != nil {
 		return fmt.Errorf("ask %q for its version: %w", path, ctx.Err())
 	}

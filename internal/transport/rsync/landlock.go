@@ -35,9 +35,9 @@ type rule struct {
 // restrict confines the calling thread, and what it starts, to the rules. What a rule names may
 // be missing, then it allows nothing. The thread can never be freed again.
 func restrict(rules []rule) error {
-	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 {
-		return fmt.Errorf("probe landlock: %w", errno)
+	abi, err := LandlockABI()
+	if err != nil {
+		return err
 	}
 	handled := handledBy(abi)
 	attr := unix.LandlockRulesetAttr{Handled_access_fs: handled}
@@ -61,7 +61,16 @@ func restrict(rules []rule) error {
 	return nil
 }
 
-func handledBy(abi uintptr) uint64 {
+// LandlockABI is the version of landlock that the kernel has; an error says that it has none, or has it switched off.
+func LandlockABI() (int, error) {
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 {
+		return 0, fmt.Errorf("probe landlock: %w", errno)
+	}
+	return int(abi), nil
+}
+
+func handledBy(abi int) uint64 {
 	switch {
 	case abi >= 5:
 		return accessABI5
