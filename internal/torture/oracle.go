@@ -13,8 +13,6 @@ const (
 	// tailTime is for how long before a restart what was acked may be sent again: sersync looks again at its last minute after a loss of
 	// contact, and at what a receiver that was cut off may still overwrite a minute later.
 	tailTime = 90 * time.Second
-	// lastMinute is that minute, with some time for a busy machine.
-	lastMinute = 65 * time.Second
 	// grain is how far the clock of a file system may be behind ours.
 	grain = 200 * time.Millisecond
 )

@@ -63,8 +63,8 @@ type torture struct {
 	// wrong is what was found, restarts how many lives were judged, sent how many paths they sent.
 	wrong          []string
 	restarts, sent int
-	// asked is how many paths were in batches that were judged.
-	asked int
+	// asked is how many paths were in batches, named how many of them were told by name, inVain how many of these had not changed.
+	asked, named, inVain int
 	// harmed is when a target was harmed last.
 	harmed time.Time
 
