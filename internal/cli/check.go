@@ -96,7 +96,7 @@ func (a *app) explain(cfg *config.Config, s config.Source) {
 	default:
 		fmt.Fprintf(a.out, "  holds removals when more than %d paths and %d %%, or %d %%, go within a minute\n", b.Paths, b.Percent, b.Most)
 	}
-	for _, r := range append(cfg.RulesFor(s), filter.Partial()) {
+	for _, r := range append(cfg.RulesFor(s), filter.BuiltIn()...) {
 		fmt.Fprintf(a.out, "  rule %s\n", r)
 	}
 }
@@ -115,6 +115,9 @@ func details(t config.Target) string {
 	}
 	if t.Bandwidth > 0 {
 		parts = append(parts, "at most "+size(t.Bandwidth)+" a second")
+	}
+	if t.Trash > 0 {
+		parts = append(parts, "what goes is kept there for "+plural(t.Trash, "day")+" in "+filter.TrashName)
 	}
 	return strings.Join(parts, ", ")
 }

@@ -26,6 +26,8 @@ Commands:
                                          go on with them
   deletes list|approve [--source S] [CONFIG]
                                          removals that are held because the source looks broken
+  undelete CONFIG PATH... [--list] [--source S] [--target T] [--date D] [--force]
+                                         bring back what was removed, from the trash of a target
   failed list|retry|clear [--source S] [--target T] [CONFIG]
                                          paths that could not be sent: try them now, or forget them
   events [--json] [CONFIG]               show what it sends and removes, as it happens

@@ -108,7 +108,7 @@ func TestTheTemplateIsTheUnitButForTheFile(t *testing.T) {
 
 // A unit that is installed is that of the packages, but for what it starts.
 func TestAnInstalledUnitIsHardenedAsThatOfThePackages(t *testing.T) {
-	packaged := strings.NewReplacer("/usr/bin/sersync run -r /etc/sersync/sersync.yaml", `/opt/sersync run -r "/a b.yaml"`, "=/etc/sersync/sersync.yaml", "=/a b.yaml").
+	packaged := strings.NewReplacer("/usr/bin/sersync run --fill /etc/sersync/sersync.yaml", `/opt/sersync run --fill "/a b.yaml"`, "=/etc/sersync/sersync.yaml", "=/a b.yaml").
 		Replace(readUnit(t, "sersync.service"))
 	u := unit{name: "x", program: "/opt/sersync", config: "/a b.yaml"}
 	if diff := cmp.Diff(unitSections(t, packaged), unitSections(t, u.text())); diff != "" {

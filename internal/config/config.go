@@ -178,6 +178,8 @@ type Target struct {
 	Large int64
 	// DeadAfter is how many times a path fails before it is a dead letter. Default 12.
 	DeadAfter int
+	// Trash is for how many days the target keeps what is removed there. Default 0: what is removed is gone.
+	Trash int
 }
 
 // FailLog is the record of failures as 2.5.4 users know it.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 )
 
 // settings are a target while it is read: its own, or those that several share.
@@ -22,6 +23,11 @@ func (s settings) clone() settings {
 	return s
 }
 
+// isBackup reports whether an option of rsync says what becomes of what is overwritten or removed.
+func isBackup(param string) bool {
+	return param == "-b" || param == "--backup" || strings.HasPrefix(param, "--backup-dir=") || strings.HasPrefix(param, "--suffix=")
+}
+
 // target is the target that the settings make, complete and checked. written is what a person wrote for it.
 func (s settings) target(r *report, line int, written string) Target {
 	t := s.Target
@@ -40,6 +46,9 @@ func (s settings) target(r *report, line int, written string) Target {
 	if t.Kind == Daemon && s.rsh {
 		r.fail(line, "-e among the options of rsync is for targets over ssh, this one is a daemon:", written,
 			`switch ssh on (XML: <ssh start="true"/>, YAML: url: user@host:/path), or remove -e`)
+	}
+	if i := slices.IndexFunc(t.Params, isBackup); t.Trash > 0 && i >= 0 {
+		r.fail(line, "trash and an option of rsync exclude each other:", t.Params[i], "remove one of them: a trash is made by --backup-dir as well")
 	}
 	if t.Kind != SSH {
 		t.SSHKey, t.SSHOptions = "", nil

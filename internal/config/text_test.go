@@ -129,3 +129,16 @@ func TestNearestName(t *testing.T) {
 		}
 	}
 }
+
+func TestDays(t *testing.T) {
+	for text, want := range map[string]int{"0": 0, "0d": 0, "1d": 1, " 30d ": 30, "36500d": 36500} {
+		if got, err := parseDays(text); err != nil || got != want {
+			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "d", "30", "-1d", "+1d", "1.5d", "36h", "30 d", "36501d", "1w"} {
+		if got, err := parseDays(text); err == nil {
+			t.Errorf("%q: %d, want an error", text, got)
+		}
+	}
+}

@@ -106,6 +106,23 @@ func parseDuration(s string, low, high time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
+// maxDays is about a hundred years.
+const maxDays = 36500
+
+// parseDays reads "30d", or "0" for none.
+func parseDays(s string) (int, error) {
+	s = strings.TrimSpace(s)
+	if s == "0" {
+		return 0, nil
+	}
+	number, ok := strings.CutSuffix(s, "d")
+	n, err := strconv.Atoi(number)
+	if !ok || err != nil || strings.ContainsAny(number, "+-") || n > maxDays {
+		return 0, fmt.Errorf("write whole days as \"30d\", at most \"%dd\"; \"0\" for none", maxDays)
+	}
+	return n, nil
+}
+
 // ParseSchedule reads five fields of cron, or a word as @daily.
 func ParseSchedule(s string) (cron.Schedule, error) {
 	// The library takes a time zone as well, and panics where nothing follows it; and @every, which is "every".

@@ -263,6 +263,7 @@ func (y *yamlReader) targetFields(s *settings) []field {
 		{"quiet", y.duration(&s.Quiet, 0, time.Hour)},
 		{"large", y.parsed(&s.Large, parseLarge)},
 		{"dead_after", y.int(&s.DeadAfter, 1, 1000)},
+		{"trash", y.days(&s.Trash)},
 	}
 }
 

@@ -125,6 +125,17 @@ func (y *yamlReader) pace(into *time.Duration) func(*ynode) {
 	}
 }
 
+// days is a time of whole days.
+func (y *yamlReader) days(into *int) func(*ynode) {
+	return y.checked(func(s string) (err error) {
+		var n int
+		if n, err = parseDays(s); err == nil {
+			*into = n
+		}
+		return err
+	})
+}
+
 func (y *yamlReader) parsed(into *int64, parse func(string) (int64, error)) func(*ynode) {
 	return y.checked(func(s string) (err error) {
 		var n int64

@@ -124,6 +124,7 @@ func targetOptions(s config.Source, t config.Target, log *slog.Logger) (replicat
 		Large:        t.Large,
 		SweepExclude: slices.Clone(s.Sweep.Exclude),
 		DeadAfter:    t.DeadAfter,
+		TrashDays:    t.Trash,
 		Settle:       max(2*t.Timeout, time.Minute),
 	}, nil
 }

@@ -26,6 +26,7 @@ func rsyncOptions(t config.Target, log *slog.Logger) rsync.Options {
 		ConnectTimeout: t.ConnectTimeout,
 		Bandwidth:      kibibytes(t.Bandwidth),
 		NoWarm:         !t.Warm,
+		Trash:          t.Trash > 0,
 		Log:            log.With("target", t.URL()),
 	}
 	if t.Kind == config.Daemon {

@@ -52,19 +52,19 @@ type matcher interface {
 }
 
 // New compiles rules. The last rule that matches a path decides, but nothing can take back
-// what Own, Partial and Hidden drop. All rules that do not compile are in the error, joined.
+// what Own, Partial, Trash and Hidden drop. All rules that do not compile are in the error, joined.
 func New(rules ...Rule) (*Filter, error) {
 	f := &Filter{dirs: newDirCache(maxDirs)}
 	var errs []error
 	var final []matcher
-	for _, r := range append([]Rule{Partial()}, rules...) {
+	for _, r := range append(BuiltIn(), rules...) {
 		m, err := r.compile(f)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("compile rule %s: %w", r, err))
 			continue
 		}
 		// What is our own is on no target: it does not keep a directory from being removed there.
-		f.any = f.any || r.Type != typeOwn && r.Type != typePartial
+		f.any = f.any || r.Type != typeOwn && r.Type != typePartial && r.Type != typeTrash
 		if r.Type == typeRegex || r.Type == typeGlob {
 			f.rules = append(f.rules, m)
 		} else {

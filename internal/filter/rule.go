@@ -16,6 +16,7 @@ const (
 	typeHidden
 	typeOwn
 	typePartial
+	typeTrash
 )
 
 // Rule is a rule as it stands in a configuration, not compiled yet.
@@ -51,6 +52,16 @@ const PartialName = ".sersync-partial"
 // Partial drops PartialName at any depth. Every Filter has this rule.
 func Partial() Rule { return Rule{Type: typePartial} }
 
+// TrashName is the directory in which a target keeps what was removed there, by days. Below a source it is where
+// undelete brings things back to before they are moved to their place.
+const TrashName = ".sersync-trash"
+
+// Trash drops TrashName at any depth. Every Filter has this rule.
+func Trash() Rule { return Rule{Type: typeTrash} }
+
+// BuiltIn are the rules that every Filter has.
+func BuiltIn() []Rule { return []Rule{Partial(), Trash()} }
+
 // String is what a person sees of the rule: its place and what it says.
 func (r Rule) String() string {
 	var what string
@@ -69,6 +80,8 @@ func (r Rule) String() string {
 		what = fmt.Sprintf("built-in: %s belongs to sersync", change.Path(r.Pattern))
 	case typePartial:
 		what = "built-in: " + PartialName + " holds parts of large files"
+	case typeTrash:
+		what = "built-in: " + TrashName + " holds what was removed"
 	}
 	if r.Place == "" {
 		return what
@@ -88,8 +101,10 @@ func (r Rule) compile(f *Filter) (matcher, error) {
 		return hiddenMatcher{base}, nil
 	case typeOwn:
 		return ownMatcher{base, change.Path(r.Pattern)}, nil
+	case typeTrash:
+		return nameMatcher{base, TrashName}, nil
 	default:
-		return partialMatcher{base}, nil
+		return nameMatcher{base, PartialName}, nil
 	}
 }
 
@@ -146,9 +161,12 @@ type ownMatcher struct {
 
 func (m ownMatcher) match(s *subject) bool { return s.path == m.path || s.path.Below(m.path) }
 
-type partialMatcher struct{ named }
+type nameMatcher struct {
+	named
+	entry string
+}
 
-func (partialMatcher) match(s *subject) bool { return s.name == PartialName }
+func (m nameMatcher) match(s *subject) bool { return s.name == m.entry }
 
 // CheckRegex says why an expression would not compile.
 func CheckRegex(expression string) error {

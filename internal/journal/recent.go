@@ -14,18 +14,18 @@ const (
 	recentMax = 100_000
 )
 
-// recent are the paths that were acked within one second.
+// recent are the paths that were changed on the target within one second.
 type recent struct {
 	second int64
 	paths  []change.Path
 }
 
-// acked remembers what was acked. What was acked a minute before that is on the target's disk by now.
-func (t *Target) acked(paths []change.Path, now time.Time) {
-	if len(paths) == 0 {
-		return
-	}
-	second := now.Unix()
+// Changed says that the paths were changed on the target, before they are acked. What was changed a minute before that is on
+// its disk by now.
+func (t *Target) Changed(paths ...change.Path) {
+	t.j.mu.Lock()
+	defer t.j.mu.Unlock()
+	second := time.Now().Unix()
 	old := second - int64(recentTime/time.Second)
 	for len(t.recent) > 0 && (t.recent[0].second < old || t.recents+len(paths) > recentMax) {
 		if t.recent[0].second >= old {
@@ -33,11 +33,14 @@ func (t *Target) acked(paths []change.Path, now time.Time) {
 		}
 		t.dropRecent()
 	}
-	if n := len(t.recent); n == 0 || t.recent[n-1].second != second {
-		t.recent = append(t.recent, recent{second: second})
-	}
 	if room := recentMax - t.recents; len(paths) > room {
 		paths, t.crowded = paths[:room], second
+	}
+	if len(paths) == 0 {
+		return
+	}
+	if n := len(t.recent); n == 0 || t.recent[n-1].second != second {
+		t.recent = append(t.recent, recent{second: second})
 	}
 	last := &t.recent[len(t.recent)-1]
 	last.paths = append(last.paths, paths...)
@@ -60,8 +63,9 @@ func (t *Target) seconds() int {
 	return len(seconds)
 }
 
-// LookAgain owes what was acked within the last minute before the last ack. It is called when the contact to the
-// target was lost: it may have lost what it had not written to its disk.
+// LookAgain owes what was changed on the target within the last minute before the last contact. It is called when the contact
+// is lost: the target may have lost what it had not written to its disk. What is found there as it should be is not remembered
+// anew, so that this ends.
 func (t *Target) LookAgain() {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
@@ -69,15 +73,13 @@ func (t *Target) LookAgain() {
 	if n := len(t.recent); n > 0 && t.crowded >= t.recent[n-1].second-int64(recentTime/time.Second) {
 		t.owe(change.Mark{Path: change.Root, Since: now, Bits: change.Tree})
 	}
-	for len(t.recent) > 0 {
-		for _, p := range t.recent[0].paths {
+	for _, r := range t.recent {
+		for _, p := range r.paths {
 			if t.owed[p] == nil {
 				t.owe(change.Mark{Path: p, Since: now})
 			}
 		}
-		t.dropRecent()
 	}
-	t.recent, t.crowded = nil, 0
 	t.bound()
 	t.wake()
 }

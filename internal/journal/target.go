@@ -245,13 +245,11 @@ func (t *Target) inFlight(m change.Mark) *owed {
 func (t *Target) Ack(marks ...change.Mark) {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
-	var there []change.Path
 	for _, m := range marks {
 		o := t.inFlight(m)
 		if o == nil {
 			continue
 		}
-		there = append(there, m.Path)
 		if o.Seq == m.Seq {
 			t.drop(o)
 			continue
@@ -262,7 +260,6 @@ func (t *Target) Ack(marks ...change.Mark) {
 		t.enqueue(o)
 		t.wake()
 	}
-	t.acked(there, time.Now())
 }
 
 // PutBack says that nothing became of the marks and nothing is wrong with them: they are ready again.

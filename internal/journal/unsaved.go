@@ -155,26 +155,39 @@ func (j *Journal) takeBack(tx transaction) {
 	for _, name := range tx.dropped {
 		u.dropped.add(name)
 	}
-	takeBack(u.rows, tx.index)
-	takeBack(u.log, tx.log)
+	// The file may have an older row of what was made anew meanwhile.
+	takeBack(u.rows, tx.index, func(p change.Path) {
+		if r := j.index.find(p); r != nil {
+			r.stored = true
+		}
+	})
+	takeBack(u.log, tx.log, func(p change.Path) {
+		if e := j.entries[p]; e != nil {
+			e.stored = true
+		}
+	})
 	for name, ops := range tx.targets {
 		t := j.targets[name]
 		if t == nil {
 			continue
 		}
-		takeBack(t.unsaved.owed, ops.owed)
-		takeBack(t.unsaved.again, ops.again)
+		takeBack(t.unsaved.owed, ops.owed, func(p change.Path) {
+			if o := t.owed[p]; o != nil {
+				o.stored = true
+			}
+		})
+		takeBack(t.unsaved.again, ops.again, func(change.Path) {})
 		for _, o := range ops.recent {
 			t.unsaved.recent.add(secondOf(o.key))
 		}
 	}
 }
 
-func takeBack(k keys[change.Path], ops []op) {
+func takeBack(k keys[change.Path], ops []op, stored func(change.Path)) {
 	for _, o := range ops {
-		p, err := pathOf([]byte(o.key))
-		if err == nil {
+		if p, err := pathOf([]byte(o.key)); err == nil {
 			k.add(p)
+			stored(p)
 		}
 	}
 }

@@ -105,6 +105,8 @@ type TargetOptions struct {
 	SweepExclude []string
 	// DeadAfter is how many times a path fails before it is a dead letter. Default 12.
 	DeadAfter int
+	// TrashDays is for how many days the target keeps what was removed; 0 is for ever, or that it keeps nothing.
+	TrashDays int
 	// Settle is how long what was in flight may still be at work over there when we are killed. Default 200 s.
 	Settle time.Duration
 }

@@ -98,6 +98,7 @@ func (s *sender) settle(r *run, report transport.Report) {
 			s.fail(m, f.Err)
 		}
 	}
+	s.owed.Changed(report.Changed...)
 	s.owed.Ack(acked...)
 }
 

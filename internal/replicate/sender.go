@@ -91,6 +91,7 @@ func (s *sender) run(ctx context.Context) {
 	wg.Go(func() { s.runLarge(ctx) })
 	wg.Go(func() { s.runSweeps(ctx) })
 	wg.Go(func() { s.runSchedule(ctx) })
+	wg.Go(func() { s.runTrash(ctx) })
 	for s.await(ctx) {
 		s.batch(ctx)
 	}

@@ -64,6 +64,8 @@ type Report struct {
 	// Limits are paths that are acked although the target could not store all of them (an
 	// owner, a time it may not set): trying again cannot help.
 	Limits []Failure
+	// Changed are the paths of the batch of which anything was changed on the target, in no order.
+	Changed []change.Path
 	// Files is how many files were sent, and Bytes how much went over for them: of a file that was there in part only
 	// what differs, and some bytes for each file besides its content.
 	Files int
@@ -178,3 +180,29 @@ type Transport interface {
 	Check(ctx context.Context) (Facts, error)
 	Close() error
 }
+
+// Removed is something in the trash of a target.
+type Removed struct {
+	Day  string
+	Path change.Path
+	Dir  bool
+	// Size is that of a regular file.
+	Size int64
+}
+
+// Keeper is a Transport that can move what goes on the target to a trash there, with a directory for each day. Its methods may be
+// called at the same time as all others, and end soon after ctx is cancelled.
+type Keeper interface {
+	Transport
+	// Removed tells yield what the trash holds: of one day, or of all when day is empty, and at and below paths, or everywhere
+	// when there are none. An error of yield ends it and is returned.
+	Removed(ctx context.Context, day string, under []change.Path, yield func(Removed) error) error
+	// Fetch brings paths of a day, with what is below them and the directories above them, into a directory that is empty.
+	Fetch(ctx context.Context, into *os.File, day string, paths []change.Path) (Report, error)
+	// Expire removes from the trash for good what was removed on days before that of a time, and returns these days. It
+	// touches nothing else.
+	Expire(ctx context.Context, before time.Time) ([]string, error)
+}
+
+// Day is the name of a day in a target's trash, by the calendar of the source.
+func Day(t time.Time) string { return t.Format(time.DateOnly) }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sersync/internal/filter"
 )
 
 // line is one of the few forms of an rsync command.
@@ -32,18 +34,27 @@ const (
 	probeRemovals
 	// probeOwners asks what the target would do to give its root another owner.
 	probeOwners
+	// trashList reads what the target's trash holds, trashFetch brings it here.
+	trashList
+	trashFetch
 )
 
 // keeping is added to the lines of updates: without --force, what is in the way on the target stays
 // when it is a directory that is not empty.
 const keeping line = 1 << 7
 
+// trashing is added to the lines of removals and updates: what goes, and what an update replaces, is moved to the trash.
+const trashing line = 1 << 6
+
 // base is a line without what was added to it.
-func (l line) base() line { return l &^ keeping }
+func (l line) base() line { return l &^ (keeping | trashing) }
+
+// removes reports whether a line removes what is listed.
+func (l line) removes() bool { return l.base() == remove || l.base() == removeExact }
 
 // streams reports whether what rsync says is wanted while it runs: progress, and what a comparison finds.
 func (l line) streams() bool {
-	return l.base() == updateLarge || l.sweeps()
+	return l.base() == updateLarge || l.sweeps() || l == trashList
 }
 
 func (l line) sweeps() bool { return l >= sweep && l <= sweepEntriesExtras }
@@ -52,7 +63,7 @@ func (l line) sweeps() bool { return l >= sweep && l <= sweepEntriesExtras }
 func (l line) shallow() bool { return l == sweepEntries || l == sweepEntriesExtras }
 
 // partialDir keeps what arrived of a large file whose transfer was cut.
-const partialDir = ".sersync-partial"
+const partialDir = filter.PartialName
 
 // outFormat is the change, the length, the bytes sent, and the name, which may hold anything
 // but a newline (rsync escapes it).
@@ -186,7 +197,7 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 	case removeExact:
 		args = append(args, "--delete-missing-args")
 	case sweep, sweepExtras, sweepEntries, sweepEntriesExtras:
-		args = append(args, "--dry-run", "--ignore-missing-args", "--force", "--filter=P "+partialDir+"/")
+		args = append(args, "--dry-run", "--ignore-missing-args", "--force", "--filter=P "+partialDir+"/", "--filter=P "+filter.TrashName+"/")
 		switch l {
 		case sweepExtras, sweepEntriesExtras:
 			args = append(args, "--delete")
@@ -206,8 +217,11 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 	case probeOwners:
 		args = append(args, "--dry-run", "--usermap=*:"+nobodysID)
 	}
-	if l <= updateLarge {
+	if l.base() <= updateLarge && l&keeping == 0 {
 		args = append(args, "--force")
+	}
+	if l&trashing != 0 {
+		args = append(args, trashOptions(time.Now())...)
 	}
 	return args
 }

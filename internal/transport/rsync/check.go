@@ -27,7 +27,7 @@ func (t *Transport) Check(ctx context.Context) (transport.Facts, error) {
 	if err != nil {
 		return facts, err
 	}
-	s, err := newSpawner(&t.o, nil, key)
+	s, err := newSpawner(&t.o, nil, key, accessRead)
 	if err != nil {
 		return facts, err
 	}
@@ -54,11 +54,15 @@ func (t *Transport) Check(ctx context.Context) (transport.Facts, error) {
 		}
 		old = true
 	}
-	err = t.probe(ctx, s, probeRemovals, old)
+	err = t.probe(ctx, s, t.removalProbe(), old)
 	var refused *transport.Error
 	// A cut right after updates were accepted is an old daemon's way to refuse.
 	if errors.As(err, &refused) && (refused.Kind == transport.RemovalsRefused || refused.Kind == transport.Away) {
-		facts.Limits = append(facts.Limits, "removals are refused by the target: "+hintRemoval)
+		hint := refused.Hint
+		if refused.Kind == transport.Away {
+			hint = t.hintRefused()
+		}
+		facts.Limits = append(facts.Limits, "removals are refused by the target: "+hint)
 		err = nil
 	}
 	if old {
@@ -83,7 +87,7 @@ func (t *Transport) probe(ctx context.Context, s *spawner, l line, old bool) err
 	lim := limits{login: t.o.ConnectTimeout, silence: t.o.ConnectTimeout}
 	e := r.finish(ctx, []byte{}, lim, func([]byte) error { return nil })
 	c := newClassifier(&t.o, "/", l, nil)
-	c.removal = l == probeRemovals
+	c.removal = l.base() == probeRemovals
 	return c.verdict(e, 0, &transport.Report{})
 }
 

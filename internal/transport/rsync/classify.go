@@ -20,22 +20,27 @@ import (
 type classifier struct {
 	names   names
 	removal bool
+	// trashing: what goes is moved to the trash.
+	trashing bool
 	// exact: a directory that is not empty is left, and that is no failure.
 	exact  bool
 	failed map[change.Path]transport.Failure
 	limits map[change.Path]transport.Failure
+	// blocked are the failed paths for which no way could be made.
+	blocked map[change.Path]bool
 	// strange is the first line that was not understood, explained that there was one that was.
 	strange   string
 	explained bool
+	changed   []change.Path
 	files     int
 	bytes     int64
 }
 
 func newClassifier(o *Options, root string, l line, paths []change.Path) *classifier {
 	return &classifier{
-		names:   newNames([]string{root, o.Dir}, paths, l == remove || l == removeExact),
-		removal: l == remove || l == removeExact, exact: l == removeExact,
-		failed: map[change.Path]transport.Failure{}, limits: map[change.Path]transport.Failure{},
+		names:   newNames([]string{root, o.Dir}, paths, l.removes()),
+		removal: l.removes(), exact: l.base() == removeExact, trashing: l&trashing != 0,
+		failed: map[change.Path]transport.Failure{}, limits: map[change.Path]transport.Failure{}, blocked: map[change.Path]bool{},
 	}
 }
 
@@ -44,6 +49,9 @@ const notEmpty = "cannot delete non-empty directory: "
 // output reads a line of standard output: what was done, and some messages.
 func (c *classifier) output(line []byte) {
 	if it, ok := parseItem(line); ok {
+		if c.names.listed[it.path] {
+			c.changed = append(c.changed, it.path)
+		}
 		if it.sent {
 			c.files++
 			c.bytes += it.bytes
@@ -62,7 +70,7 @@ func (c *classifier) output(line []byte) {
 
 var (
 	errnoAtEnd  = regexp.MustCompile(`(?s)^(.*?)(?: failed)?: [^":]+ \((\d+)\)$`)
-	deleteFile  = regexp.MustCompile(`^rsync: (?:\[\w+\] )?delete_file: (?:unlink|rmdir)\((.*)\) failed: `)
+	deleteFile  = regexp.MustCompile(`^rsync: (?:\[\w+\] )?delete_file: (?:unlink|rmdir|make_backup)\((.*)\) failed: `)
 	setACL      = regexp.MustCompile(`^rsync: (?:\[\w+\] )?set_acl: sys_acl_set_file\((.*), ACL_TYPE_\w+\): `)
 	unverified  = regexp.MustCompile(`^(WARNING|ERROR): (.*) failed verification -- update .*\.$`)
 	makeWay     = regexp.MustCompile(`^(?:rsync: (?:\[\w+\] )?)?could not make way for [^:]*: (.*)$`)
@@ -81,6 +89,8 @@ func (c *classifier) message(line string) {
 	c.explained = true
 	switch {
 	case harmless.MatchString(line):
+	case inTrash.MatchString(line):
+		// When it kept something from going there, rsync says so of that path as well.
 	case strings.HasPrefix(line, notEmpty):
 		if !c.exact {
 			c.fail(line, 0, c.names.of(unescape(raw[len(notEmpty):])))
@@ -90,7 +100,11 @@ func (c *classifier) message(line string) {
 	case unverified.MatchString(line):
 		c.fail(line, 0, c.names.of(unescape(unverified.FindSubmatch(raw)[2])))
 	case makeWay.MatchString(line):
-		c.fail(line, 0, c.names.of(unescape(makeWay.FindSubmatch(raw)[1])))
+		inTheWay := c.names.of(unescape(makeWay.FindSubmatch(raw)[1]))
+		c.fail(line, 0, inTheWay)
+		for _, p := range inTheWay {
+			c.blocked[p] = true
+		}
 	case setACL.MatchString(line):
 		c.limit(line, c.names.of(unescape(setACL.FindSubmatch(raw)[1])))
 	case attributes.MatchString(line) && cannotStore(errnoOf(line)):
@@ -132,11 +146,17 @@ func (c *classifier) wonder(line string) {
 // report adds what was learned. The caller has found that all lines were understood.
 func (c *classifier) report(r *transport.Report) {
 	byPath := func(a, b transport.Failure) int { return strings.Compare(string(a.Path), string(b.Path)) }
+	for p := range c.blocked {
+		f := c.failed[p]
+		f.Err = errInTheWay{f.Err}
+		c.failed[p] = f
+	}
 	r.Failed = append(r.Failed, slices.SortedFunc(maps.Values(c.failed), byPath)...)
 	for p := range c.failed {
 		delete(c.limits, p)
 	}
 	r.Limits = append(r.Limits, slices.SortedFunc(maps.Values(c.limits), byPath)...)
+	r.Changed = append(r.Changed, c.changed...)
 	r.Files += c.files
 	r.Bytes += c.bytes
 }

@@ -32,6 +32,20 @@ func TestDaemonConforms(t *testing.T) {
 	})
 }
 
+// A trash changes nothing for what is outside of it.
+func TestTargetWithATrashConforms(t *testing.T) {
+	for name, chroot := range map[string]string{"chroot": "use chroot = yes", "no chroot": "use chroot = no"} {
+		t.Run(name, func(t *testing.T) {
+			transporttest.Run(t, func(t *testing.T) transporttest.Target {
+				d := rsyncdtest.Start(t, rsyncdtest.Options{Modules: []rsyncdtest.Module{{Name: "data", Lines: []string{chroot}}}})
+				o := toDaemon(d, "data")
+				o.Trash = true
+				return transporttest.Target{Transport: open(t, o), Dir: d.Dir("data")}
+			})
+		})
+	}
+}
+
 func TestLocalDirectoryConforms(t *testing.T) {
 	transporttest.Run(t, func(t *testing.T) transporttest.Target {
 		dir := t.TempDir()

@@ -63,9 +63,10 @@ func (t *Transport) diagnose(ctx context.Context, l line, s *spawner, e ending, 
 		return false, nil
 	}
 	p := probe
-	if l == remove || l == removeExact {
+	if l.removes() {
 		p = probeRemovals
 	}
+	p |= l & trashing
 	ask, old := t.mayDiagnose(p)
 	if old && !usedOld {
 		return true, nil // another run has found it out
@@ -83,10 +84,13 @@ func (t *Transport) diagnose(ctx context.Context, l line, s *spawner, e ending, 
 			return true, nil
 		}
 	}
-	if err != nil && p == probeRemovals && t.probe(ctx, s, probe, t.old()) == nil {
-		return false, &transport.Error{Kind: transport.RemovalsRefused, Hint: hintRemoval, Err: e.err()}
-	}
 	var state *transport.Error
+	if err != nil && p != probe && t.probe(ctx, s, probe, t.old()) == nil {
+		if errors.As(err, &state) && state.Kind == transport.RemovalsRefused {
+			return false, state
+		}
+		return false, &transport.Error{Kind: transport.RemovalsRefused, Hint: t.hintRefused(), Err: e.err()}
+	}
 	if errors.As(err, &state) && state.Kind != transport.Away && state.Kind != transport.Broken {
 		return false, state
 	}

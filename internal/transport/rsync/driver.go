@@ -41,9 +41,12 @@ func (t *Transport) Apply(ctx context.Context, b transport.Batch) (transport.Rep
 	if root >= 0 {
 		paths = slices.Delete(slices.Clone(paths), root, root+1)
 	}
+	if len(paths) > 0 && t.o.Trash && b.Op != transport.Remove {
+		return report, t.updateSparing(ctx, b, paths, &report)
+	}
 	if len(paths) > 0 {
 		// The root goes along as the parent of all others.
-		return report, t.applyLine(ctx, lineOf(b), b, paths, &report)
+		return report, t.applyLine(ctx, t.lineOf(b), b, paths, &report)
 	}
 	if root >= 0 {
 		return report, t.applyLine(ctx, rootOnly, b, []change.Path{change.Root}, &report)
@@ -51,13 +54,16 @@ func (t *Transport) Apply(ctx context.Context, b transport.Batch) (transport.Rep
 	return report, nil
 }
 
-func lineOf(b transport.Batch) line {
+func (t *Transport) lineOf(b transport.Batch) line {
 	l := [...]line{
 		transport.Update: update, transport.UpdateContent: updateContent, transport.UpdateLarge: updateLarge,
 		transport.Remove: remove, transport.RemoveExact: removeExact,
 	}[b.Op]
 	if b.Keep && l <= updateLarge {
 		l |= keeping
+	}
+	if t.o.Trash && l.removes() && !onlyParts(b.Paths) {
+		l |= trashing
 	}
 	return l
 }
@@ -68,7 +74,7 @@ func lineOf(b transport.Batch) line {
 // --include) would need one run, but read every directory on both sides, and would take unlisted parents along.
 func (t *Transport) removeExact(ctx context.Context, b transport.Batch, report *transport.Report) error {
 	for _, paths := range levels(b.Paths) {
-		if err := t.applyLine(ctx, removeExact, b, paths, report); err != nil {
+		if err := t.applyLine(ctx, t.lineOf(b), b, paths, report); err != nil {
 			return err
 		}
 	}
@@ -156,7 +162,7 @@ func (t *Transport) runLine(ctx context.Context, l line, old bool, s *spawner, b
 			return ending{}, startError(err)
 		}
 	}
-	c := newClassifier(&t.o, s.rootName(), l.base(), paths)
+	c := newClassifier(&t.o, s.rootName(), l, paths)
 	e := r.finish(ctx, list, t.limits(), func(line []byte) error {
 		if n, ok := progressOf(line); ok && l.base() == updateLarge {
 			if b.Progress != nil {
@@ -181,7 +187,7 @@ const (
 
 // argsPay reports whether paths go as arguments.
 func argsPay(l line, list []byte) bool {
-	return (l.base() == update || l.base() == updateContent || l == remove) && len(list) >= argsMin && len(list) <= argsMax
+	return (l.base() == update || l.base() == updateContent || l.base() == remove) && len(list) >= argsMin && len(list) <= argsMax
 }
 
 // listOf is the list for standard input. Names that begin with # or ; are dropped by rsync unless "./" is before them.
@@ -247,7 +253,7 @@ func (t *Transport) spawnerFor(root *os.File) (*spawner, error) {
 	if t.spawner != nil && t.spawner.key == key && t.spawner.use() {
 		return t.spawner, nil
 	}
-	s, err := newSpawner(&t.o, root, key)
+	s, err := newSpawner(&t.o, root, key, accessRead)
 	if err != nil {
 		return nil, err
 	}

@@ -48,6 +48,8 @@ type Options struct {
 	ConnectTimeout time.Duration
 	// Bandwidth is the limit in KiB a second of each run; 0 is none.
 	Bandwidth int
+	// Trash moves what goes on the target to its trash instead of removing it.
+	Trash bool
 	// NoWarm starts every rsync when there is something to send, instead of keeping one ready.
 	NoWarm bool
 	// WarmIdle is how long one is kept ready after the last batch. Default 60 s.

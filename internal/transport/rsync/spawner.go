@@ -45,8 +45,8 @@ type spawnKey struct {
 // cannot give the identity to another one meanwhile.
 type fileID struct{ dev, ino uint64 }
 
-// newSpawner starts a thread for children, with one user. It ends when it was closed and the last user is gone.
-func newSpawner(o *Options, root *os.File, key spawnKey) (*spawner, error) {
+// newSpawner starts a thread for children, with one user, which may do with root what access says. It ends when it was closed and the last user is gone.
+func newSpawner(o *Options, root *os.File, key spawnKey, access uint64) (*spawner, error) {
 	s := &spawner{key: key, jobs: make(chan func()), gone: make(chan struct{}), users: 1}
 	rules := o.rules()
 	if root != nil {
@@ -55,7 +55,7 @@ func newSpawner(o *Options, root *os.File, key spawnKey) (*spawner, error) {
 			return nil, fmt.Errorf("keep source root open: %w", err)
 		}
 		s.root = os.NewFile(uintptr(fd), root.Name())
-		rules = append(rules, rule{path: root.Name(), access: accessRead, dir: s.root})
+		rules = append(rules, rule{path: root.Name(), access: access, dir: s.root})
 	}
 	ready := make(chan struct{})
 	go func() {

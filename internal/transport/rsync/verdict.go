@@ -76,7 +76,7 @@ func (c *classifier) failure(e ending) *transport.Error {
 		}
 		return nil
 	}
-	failure := e.state(c.removal)
+	failure := e.state(c.removal || c.trashing)
 	failure.Err = e.err()
 	return failure
 }
@@ -87,6 +87,8 @@ func (e ending) state(removal bool) *transport.Error {
 	kind, hint := transport.Broken, ""
 	disk, diskKnown := diskState(e.stderr)
 	switch {
+	case removal && e.trashFailed():
+		kind, hint = transport.RemovalsRefused, hintTrash
 	case removal && (e.code == exitUnsupported || says("invalid file mode 00") || says("--delete-missing-args: unknown option")):
 		kind, hint = transport.RemovalsRefused, hintRemoval
 	case e.code == exitStart:

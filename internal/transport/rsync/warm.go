@@ -64,8 +64,13 @@ func (w *warm) makeRoom(l line) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	updates := w.kept[update] != nil || w.kept[update|keeping] != nil
-	if k := w.kept[remove]; k != nil && l.base() != updateLarge && updates {
-		w.remove(remove, k)
+	if l.base() == updateLarge || !updates {
+		return
+	}
+	for _, removal := range []line{remove, remove | trashing} {
+		if k := w.kept[removal]; k != nil {
+			w.remove(removal, k)
+		}
 	}
 }
 
@@ -78,7 +83,7 @@ func (w *warm) remove(l line, k *keptRun) {
 
 // after is called at the end of a run: when it went well, the next one of the line is started.
 func (w *warm) after(l line, s *spawner, err error) {
-	if w.t.o.NoWarm || l.base() != update && l != remove {
+	if w.t.o.NoWarm || !keepable(l) {
 		return
 	}
 	w.mu.Lock()
@@ -100,6 +105,9 @@ func (w *warm) after(l line, s *spawner, err error) {
 		w.start(l, s)
 	})
 }
+
+// keepable reports whether a run of a line is kept ready: those that most batches are.
+func keepable(l line) bool { return l&^keeping == update || l.base() == remove }
 
 // start starts a run to be kept.
 func (w *warm) start(l line, s *spawner) {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sersync/internal/change"
+	"sersync/internal/filter"
 	"sersync/internal/transport"
 )
 
@@ -184,7 +185,7 @@ func (b *bench) all() []change.Path {
 	return paths
 }
 
-// Tree describes everything below dir, by path; dir itself is ".". Two trees that are equal
+// Tree describes everything below dir but its trash, by path; dir itself is ".". Two trees that are equal
 // for P1 have equal descriptions.
 func Tree(t testing.TB, dir string) map[string]string {
 	t.Helper()
@@ -196,6 +197,9 @@ func Tree(t testing.TB, dir string) map[string]string {
 		name, err := filepath.Rel(dir, path)
 		if err != nil {
 			return err
+		}
+		if name == filter.TrashName {
+			return filepath.SkipDir
 		}
 		tree[name], err = describe(path)
 		return err
