@@ -76,6 +76,11 @@ func (t *torture) live(ctx context.Context, rnd *rand.Rand) error {
 			return err
 		}
 	}
+	return t.end(ctx, rnd)
+}
+
+// end ends a life in one way or another.
+func (t *torture) end(ctx context.Context, rnd *rand.Rand) error {
 	if t.power != nil && rnd.IntN(3) == 0 {
 		return t.power.cutSource(t)
 	}
