@@ -73,7 +73,7 @@ func (a *app) checkConfig(ctx context.Context, file string, offline bool, patien
 // explain says what would be done with a source.
 func (a *app) explain(cfg *config.Config, s config.Source) {
 	fmt.Fprintf(a.out, "source %s\n", quote(s.Name))
-	fmt.Fprintf(a.out, "  watches %s and everything below\n", quote(s.Path))
+	fmt.Fprintf(a.out, "  watches %s and everything below%s\n", quote(s.Path), watchedBy(s))
 	switch {
 	case s.Initial:
 		fmt.Fprintln(a.out, "  compares every target at the start")
@@ -99,6 +99,21 @@ func (a *app) explain(cfg *config.Config, s config.Source) {
 	for _, r := range append(cfg.RulesFor(s), filter.BuiltIn()...) {
 		fmt.Fprintf(a.out, "  rule %s\n", r)
 	}
+}
+
+// watchedBy says what is set of how a source is watched.
+func watchedBy(s config.Source) string {
+	by := ""
+	if s.OneFileSystem {
+		by = " on its file system"
+	}
+	switch s.Watch {
+	case "fanotify", "inotify":
+		by += ", by " + s.Watch
+	case "poll":
+		by += fmt.Sprintf(", by a look every %v", s.GapEvery)
+	}
+	return by
 }
 
 // details are what a target's URL does not say.

@@ -27,7 +27,8 @@ func trouble(now time.Time) httpd.Status {
 	return httpd.Status{
 		Version: "3", PID: 7, Config: "/etc/" + hostile, Started: now.Add(-3 * time.Hour), ReloadError: "no such thing",
 		Sources: []replicate.Status{{
-			Name: hostile, Path: "/" + hostile, State: "watching", Watcher: "inotify", Watches: 2, Overflows: 1, Open: 1,
+			Name: hostile, Path: "/" + hostile, State: "watching", Watcher: "fanotify", Watches: 2, Overflows: 1, Open: 1,
+			Parts: []replicate.Part{{Path: change.Path(hostile).String(), Method: "inotify", Reason: "no handles"}},
 			Gaps:  []replicate.Gap{{Path: change.Path(hostile).String(), Since: now, Reason: "no space"}},
 			Brake: &replicate.Brake{Kind: "root-empty", Reason: "found empty", Since: now, Held: 3},
 			Targets: []replicate.TargetStatus{{
@@ -50,7 +51,7 @@ func TestStatusForAPersonHasEverythingAndNoTricks(t *testing.T) {
 	text := out.String()
 	for _, want := range []string{
 		"process 7", "up for 3h", "not reloaded: no such thing", "1m30s", "12 (2 KiB)", "3 removals held", "found empty",
-		"sersync deletes approve", "not watched", "no space", "since", "refused", "hint: start it", "tried 9 times, again in 3s",
+		"sersync deletes approve", "not watched", "no space", "by fanotify: 2 watched", "not in the best way: ", "by inotify (no handles)", "since", "refused", "hint: start it", "tried 9 times, again in 3s",
 		"dead letters, tried every hour: 120", "denied", "… and 119 more", "cannot store: owners", "1 file written and not closed",
 	} {
 		if !strings.Contains(text, want) {

@@ -45,7 +45,18 @@ func (p *printer) instance(i instance) {
 
 func (p *printer) source(s replicate.Status) {
 	p.line("%s  %s", p.paint("source "+quote(s.Name), bold), p.paint(s.State, colourOf(s.State)))
-	p.line("  %s by %s: %d watched, %s known, %s noticed", quote(s.Path), s.Watcher, s.Watches, plural(s.Indexed, "path"), plural(int(s.Marks), "change"))
+	by := ""
+	if s.Watcher != "" { // else the source is gone
+		by = " by " + s.Watcher
+	}
+	p.line("  %s%s: %d watched, %s known, %s noticed", quote(s.Path), by, s.Watches, plural(s.Indexed, "path"), plural(int(s.Marks), "change"))
+	var parts []string
+	for _, part := range s.Parts {
+		parts = append(parts, fmt.Sprintf("%s by %s (%s)", part.Path, part.Method, part.Reason))
+	}
+	if len(parts) > 0 {
+		p.line("  not in the best way: %s", cutList(parts))
+	}
 	if s.Open > 0 {
 		p.line("  %s written and not closed yet", plural(s.Open, "file"))
 	}
@@ -143,6 +154,15 @@ var calm = []string{"idle", "sending", "pausing", "paused"}
 
 // listMax is how many of a kind a person is shown; --json has all.
 const listMax = 10
+
+// cutList is a list in one line.
+func cutList(items []string) string {
+	text := strings.Join(items[:min(len(items), listMax)], "; ")
+	if more := len(items) - listMax; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
+}
 
 func (p *printer) list(what string, count int, items []string) {
 	if count == 0 {

@@ -82,6 +82,11 @@ type Source struct {
 	QuietWait time.Duration
 	// OpenMax is how long a file that is written and never quiet waits at the most. Default 1 min.
 	OpenMax time.Duration
+	// Watch is how changes are noticed: "auto" (the default: the best way for each file system), "fanotify", "inotify", or
+	// "poll", by a look every GapEvery alone.
+	Watch string
+	// OneFileSystem leaves out what is mounted below Path. Default false.
+	OneFileSystem bool
 	// GapEvery is how often what cannot be watched is looked at. Default 30 s.
 	GapEvery time.Duration
 	Sweep    Sweep
@@ -283,6 +288,9 @@ func (s Source) Identity() string {
 // lies inside it. Symlinks are followed on both sides.
 func (c *Config) RulesFor(s Source) []filter.Rule {
 	rules := append([]filter.Rule(nil), s.Rules...)
+	if s.OneFileSystem {
+		rules = append(rules, filter.OneFileSystem(s.Path))
+	}
 	seen := make(map[change.Path]bool)
 	for _, name := range []string{c.StateDir, c.Socket, c.PidFile, c.Log.File, c.FailLog.Path} {
 		p, inside := within(s.Path, name)

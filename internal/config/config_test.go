@@ -34,7 +34,7 @@ func source(line int, path string, rules []filter.Rule, targets ...Target) Sourc
 	return Source{
 		Place: Place{"conf", line}, Name: path, Path: path, Delete: true, Rules: rules,
 		RemovalBudget: RemovalBudget{Paths: 1000, Percent: 20, Most: 50},
-		CloseWait:     time.Second, QuietWait: 5 * time.Second, OpenMax: time.Minute, GapEvery: 30 * time.Second,
+		CloseWait:     time.Second, QuietWait: 5 * time.Second, OpenMax: time.Minute, Watch: "auto", GapEvery: 30 * time.Second,
 		Targets: targets,
 	}
 }

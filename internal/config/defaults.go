@@ -14,6 +14,7 @@ const (
 	defaultCloseWait      = time.Second
 	defaultQuietWait      = 5 * time.Second
 	defaultOpenMax        = time.Minute
+	defaultWatch          = "auto"
 	defaultGapEvery       = 30 * time.Second
 	defaultTimeout        = 100 * time.Second
 	defaultConnectTimeout = 10 * time.Second
@@ -35,7 +36,8 @@ func newSource(place Place, path string) Source {
 	return Source{
 		Place: place, Path: path, Delete: true,
 		RemovalBudget: RemovalBudget{Paths: defaultBudgetPaths, Percent: defaultBudgetPercent, Most: defaultBudgetMost},
-		CloseWait:     defaultCloseWait, QuietWait: defaultQuietWait, OpenMax: defaultOpenMax, GapEvery: defaultGapEvery,
+		CloseWait:     defaultCloseWait, QuietWait: defaultQuietWait, OpenMax: defaultOpenMax,
+		Watch: defaultWatch, GapEvery: defaultGapEvery,
 	}
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"sersync/internal/filter"
@@ -142,7 +143,19 @@ func (y *yamlReader) source(n *ynode) {
 	if targets == nil || y.items(targets, "targets", read) == 0 {
 		y.fail(n.line, "no target for the source", path, `write "targets:" and below it "- url: rsync://user@host/module"`)
 	}
+	if s.OneFileSystem {
+		s.stayOnFileSystem()
+	}
 	y.config.Sources = append(y.config.Sources, s)
+}
+
+// stayOnFileSystem keeps comparisons from reading what is mounted below the source.
+func (s *Source) stayOnFileSystem() {
+	for i := range s.Targets {
+		if t := &s.Targets[i]; !slices.Contains(t.Params, "-x") {
+			t.Params = append(slices.Clone(t.Params), "-x")
+		}
+	}
 }
 
 // sourceFields are the keys of a source. Its path and targets are for the caller.
@@ -160,6 +173,8 @@ func (y *yamlReader) sourceFields(s *Source, path *string, targets **ynode) []fi
 		{"close_wait", y.duration(&s.CloseWait, time.Millisecond, time.Hour)},
 		{"quiet_wait", y.duration(&s.QuietWait, time.Millisecond, time.Hour)},
 		{"open_max", y.duration(&s.OpenMax, time.Second, 24*time.Hour)},
+		{"watch", y.oneOf(&s.Watch, "auto", "fanotify", "inotify", "poll")},
+		{"one_file_system", y.bool(&s.OneFileSystem)},
 		{"gap_every", y.duration(&s.GapEvery, time.Second, 24*time.Hour)},
 		{"sweep", func(n *ynode) { y.keys(n, "sweep", y.sweepFields(&s.Sweep)) }},
 		{"targets", func(n *ynode) { *targets = n }},

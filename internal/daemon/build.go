@@ -13,7 +13,7 @@ import (
 	"sersync/internal/replicate"
 	"sersync/internal/scan"
 	"sersync/internal/watch"
-	"sersync/internal/watch/inotify"
+	"sersync/internal/watch/mixed"
 )
 
 // built is what a source of the configuration became. Nothing of it is started.
@@ -67,7 +67,7 @@ func (d *Daemon) sourceOptions(cfg *config.Config, s config.Source) (replicate.O
 		Name:       s.Name,
 		Path:       s.Path,
 		StateDir:   d.stateDir,
-		NewWatcher: newWatcher(log),
+		NewWatcher: newWatcher(s, log),
 		Filter:     rules,
 		Initial:    s.Initial,
 		Fill:       s.Fill,
@@ -100,10 +100,12 @@ func (d *Daemon) sourceOptions(cfg *config.Config, s config.Source) (replicate.O
 	return options, nil
 }
 
-func newWatcher(log *slog.Logger) func(*scan.Root) (watch.Watcher, error) {
-	return func(root *scan.Root) (watch.Watcher, error) {
-		return inotify.New(root, inotify.Options{RaiseLimits: os.Geteuid() == 0, Log: log})
+func newWatcher(s config.Source, log *slog.Logger) func(*scan.Root) (watch.Watcher, error) {
+	opts := mixed.Options{Method: s.Watch, OneFileSystem: s.OneFileSystem, RaiseLimits: os.Geteuid() == 0, Log: log}
+	if opts.Method == "auto" {
+		opts.Method = ""
 	}
+	return func(root *scan.Root) (watch.Watcher, error) { return mixed.New(root, opts) }
 }
 
 func targetOptions(s config.Source, t config.Target, log *slog.Logger) (replicate.TargetOptions, error) {

@@ -64,6 +64,9 @@ func (d *Daemon) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.sameWatching(cfg); err != nil {
+		return err
+	}
 	d.keepFixed(cfg)
 	p := d.plan(cfg)
 	added, err := d.build(cfg, p.added)
@@ -94,6 +97,20 @@ func (d *Daemon) reload(ctx context.Context) error {
 	d.setLogLevel(cfg.Log.Level)
 	d.releaseBut(wanted)
 	return err
+}
+
+// sameWatching refuses what would need another watcher: the tree would have to be looked at anew, as by a restart.
+func (d *Daemon) sameWatching(cfg *config.Config) error {
+	old := map[string]config.Source{}
+	for _, r := range d.running() {
+		old[key(r.config)] = r.config
+	}
+	for _, s := range cfg.Sources {
+		if was, known := old[key(s)]; known && (was.Watch != s.Watch || was.OneFileSystem != s.OneFileSystem) {
+			return fmt.Errorf("reload source %q: watch or one_file_system changed: restart sersync for that", s.Name)
+		}
+	}
+	return nil
 }
 
 // keepFixed keeps what only a restart can change, and says so.

@@ -94,3 +94,15 @@ func TestReloadKeepsWhatOnlyARestartChanges(t *testing.T) {
 		t.Errorf("log %q", log.String())
 	}
 }
+
+func TestReloadThatNeedsAnotherWatcherIsRefused(t *testing.T) {
+	for _, change := range []string{"path: /a\n    watch: inotify", "path: /a\n    one_file_system: true"} {
+		err := runs(t, before).sameWatching(parse(t, strings.Replace(before, "path: /a", change, 1)))
+		if err == nil || !strings.Contains(err.Error(), `"/a": watch or one_file_system changed: restart`) {
+			t.Errorf("%s: %v", change, err)
+		}
+	}
+	if err := runs(t, before).sameWatching(parse(t, before+"  - {path: /c, watch: poll, targets: [{url: \"h:/c\"}]}\n")); err != nil {
+		t.Error(err)
+	}
+}

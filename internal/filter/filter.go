@@ -35,6 +35,8 @@ type Filter struct {
 	rules []matcher
 	dirs  *dirCache
 	any   bool
+	// mounts is asked first, and its answer is never kept: what is mounted changes. It may be nil.
+	mounts *mountMatcher
 	// OnTimeout is told of a regular expression that ran out of time on a path, which
 	// is kept then, as far as this rule goes: a file too many can be removed, a lost one cannot be
 	// found again. It is called once for each rule. Set it before the first Verdict.
@@ -58,6 +60,10 @@ func New(rules ...Rule) (*Filter, error) {
 	var errs []error
 	var final []matcher
 	for _, r := range append(BuiltIn(), rules...) {
+		if r.Type == typeMounts {
+			f.mounts, f.any = &mountMatcher{named(r.String()), r.Pattern}, true
+			continue
+		}
 		m, err := r.compile(f)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("compile rule %s: %w", r, err))
@@ -80,6 +86,9 @@ func (f *Filter) Verdict(p change.Path, k Kind) Verdict {
 	if f == nil || p == change.Root {
 		return Verdict{Keep: true}
 	}
+	if f.mounts != nil && f.mounts.beyond(p) {
+		return Verdict{Rule: f.mounts.name()}
+	}
 	if v := f.dir(p.Parent()); !v.Keep {
 		return v
 	}
@@ -92,6 +101,9 @@ func (f *Filter) Verdict(p change.Path, k Kind) Verdict {
 // Any reports whether there is a rule by which a target may hold, below a directory, what must not be removed
 // with it.
 func (f *Filter) Any() bool { return f != nil && f.any }
+
+// OneFileSystem reports whether what is mounted below the root is dropped.
+func (f *Filter) OneFileSystem() bool { return f != nil && f.mounts != nil }
 
 // dir is the verdict on a directory. It is asked for once for each path below it, so it is kept.
 func (f *Filter) dir(p change.Path) Verdict {

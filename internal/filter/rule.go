@@ -16,6 +16,7 @@ const (
 	typeHidden
 	typeOwn
 	typePartial
+	typeMounts
 	typeTrash
 )
 
@@ -52,6 +53,10 @@ const PartialName = ".sersync-partial"
 // Partial drops PartialName at any depth. Every Filter has this rule.
 func Partial() Rule { return Rule{Type: typePartial} }
 
+// OneFileSystem drops what lies below a directory on which another file system is mounted, as long as it is. The
+// directory itself is kept. root is the source.
+func OneFileSystem(root string) Rule { return Rule{Type: typeMounts, Pattern: root} }
+
 // TrashName is the directory in which a target keeps what was removed there, by days. Below a source it is where
 // undelete brings things back to before they are moved to their place.
 const TrashName = ".sersync-trash"
@@ -80,6 +85,8 @@ func (r Rule) String() string {
 		what = fmt.Sprintf("built-in: %s belongs to sersync", change.Path(r.Pattern))
 	case typePartial:
 		what = "built-in: " + PartialName + " holds parts of large files"
+	case typeMounts:
+		what = "one_file_system: nothing below a mount point"
 	case typeTrash:
 		what = "built-in: " + TrashName + " holds what was removed"
 	}

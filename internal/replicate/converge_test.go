@@ -12,6 +12,7 @@ import (
 	"sersync/internal/replicate"
 	"sersync/internal/scan"
 	"sersync/internal/treetest"
+	"sersync/internal/watch/mixed"
 )
 
 var (
@@ -26,27 +27,33 @@ func TestP1ConvergeAfterRandomOperations(t *testing.T) {
 	if *seed != 0 {
 		seeds = []uint64{*seed}
 	}
-	for _, seed := range seeds {
-		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, noBudget)
-			r.start()
-			var wg sync.WaitGroup
-			for i := range uint64(4) {
-				w := treetest.NewWriter(r.dir, seed, i)
-				wg.Go(func() {
-					for range *steps {
-						if err := w.Step(); err != nil {
-							t.Error(err)
-							return
-						}
-					}
-				})
+	byEach(t, func(t *testing.T, by mixed.Options) {
+		for _, seed := range seeds {
+			t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+				t.Parallel()
+				converge(t, seed, by)
+			})
+		}
+	})
+}
+
+func converge(t *testing.T, seed uint64, by mixed.Options) {
+	r := newRig(t, func(r *rig) { noBudget(r); r.watchedBy(by) })
+	r.start()
+	var wg sync.WaitGroup
+	for i := range uint64(4) {
+		w := treetest.NewWriter(r.dir, seed, i)
+		wg.Go(func() {
+			for range *steps {
+				if err := w.Step(); err != nil {
+					t.Error(err)
+					return
+				}
 			}
-			wg.Wait()
-			r.equal("one")
 		})
 	}
+	wg.Wait()
+	r.equal("one")
 }
 
 func TestInitialSweepBringsWhatIsThereAndRemovesWhatIsNot(t *testing.T) {

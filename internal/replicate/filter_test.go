@@ -12,6 +12,8 @@ import (
 
 	"sersync/internal/filter"
 	"sersync/internal/treetest"
+	"sersync/internal/watch"
+	"sersync/internal/watch/mixed"
 )
 
 // filtered makes a filter of rules.
@@ -112,6 +114,7 @@ func TestFilteredDirectoriesAreNotWatched(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(r *rig) {
 		r.opts.Filter = filtered(t, filter.Glob("", "cache/"))
+		r.watchedBy(mixed.Options{Method: watch.Inotify})
 	})
 	r.write("a/f", "x")
 	r.start()

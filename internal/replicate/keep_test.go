@@ -313,7 +313,7 @@ func TestP7RootThatWasReplacedWhileDownHoldsRemovals(t *testing.T) {
 	})
 	r.eventually("the new file is there and removals are held", func() bool {
 		s := r.src.Status()
-		return r.exists("one", "new") && s.Brake != nil && s.Brake.Kind == "root-replaced" && s.Brake.Held == 2
+		return r.exists("one", "new") && s.Brake != nil && s.Brake.Kind == "root-replaced" && s.Brake.Held >= 2
 	})
 	r.src.Approve()
 	r.equal("one")

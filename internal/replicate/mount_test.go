@@ -6,11 +6,21 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"sersync/internal/filter"
+	"sersync/internal/replicate"
+	"sersync/internal/transport/rsync"
+	"sersync/internal/treetest"
+	"sersync/internal/watch/mixed"
 )
 
 // A file system below the source that goes takes nothing along on the targets until a person says so.
 func TestP7UnmountBelowTheRootHoldsRemovals(t *testing.T) {
-	r := newRig(t, nil)
+	byEach(t, unmountHoldsRemovals)
+}
+
+func unmountHoldsRemovals(t *testing.T, by mixed.Options) {
+	r := newRig(t, func(r *rig) { r.watchedBy(by) })
 	at := filepath.Join(r.dir, "disk")
 	r.must(os.Mkdir(at, 0o755))
 	r.must(unix.Mount("tmpfs", at, "tmpfs", 0, "size=10m"))
@@ -36,4 +46,57 @@ func TestP7UnmountBelowTheRootHoldsRemovals(t *testing.T) {
 	}
 	r.src.Approve()
 	r.equal("one")
+}
+
+// With one_file_system nothing is sent of what is mounted below the source, and nothing is removed because of it: not of
+// what was there before it was mounted, nor when it goes; and what was hidden by it goes on as before.
+func TestP7OneFileSystemLeavesTargetsAloneBelowMounts(t *testing.T) {
+	byEach(t, func(t *testing.T, by mixed.Options) {
+		r := newRig(t, nil)
+		var err error
+		r.opts.Filter, err = filter.New(filter.OneFileSystem(r.dir))
+		r.must(err)
+		by.OneFileSystem = true
+		r.watchedBy(by)
+		r.opts.Targets = []replicate.TargetOptions{r.target("one", func(o *rsync.Options) { o.Params = []string{"-a", "-x"} })}
+		at := filepath.Join(r.dir, "disk")
+		r.write("disk/hidden/f", "x")
+		r.write("other", "y")
+		r.must(os.MkdirAll(filepath.Join(r.daemon.Dir("one"), "disk/only/there"), 0o755))
+		r.opts.Initial = false
+		r.start()
+		r.wait() // until all is watched
+		r.write("disk/hidden/f", "xx")
+		r.wait()
+		if got := r.there("one", "disk/hidden/f"); got != "xx" {
+			t.Fatalf("before the mount: %q", got)
+		}
+		r.must(unix.Mount("tmpfs", at, "tmpfs", 0, "size=10m"))
+		t.Cleanup(func() { _ = unix.Unmount(at, unix.MNT_DETACH) })
+		r.must(os.Chmod(at, 0o711))
+		r.write("disk/in/f", "never sent")
+		r.write("new", "z")
+		r.wait()
+		r.must(r.src.Sweep())
+		r.eventually("a comparison is over", func() bool { s := r.src.Status().Targets[0]; return s.Swept != nil && s.Sweep == nil })
+		r.wait()
+		untouched := func(when string) {
+			t.Helper()
+			if got := r.there("one", "disk/hidden/f"); got != "xx" || !r.exists("one", "disk/only/there") || r.exists("one", "disk/in") {
+				t.Errorf("%s: what was hidden is %q; the target has %v", when, got, treetest.Snapshot(t, r.daemon.Dir("one"), nil))
+			}
+			if b := r.src.Status().Brake; b != nil {
+				t.Errorf("%s: brake %+v", when, b)
+			}
+		}
+		untouched("mounted")
+		if r.there("one", "new") != "z" {
+			t.Error("what is beside the mount was not sent")
+		}
+		r.must(unix.Unmount(at, 0))
+		r.wait()
+		r.write("disk/hidden/g", "seen again")
+		r.eventually("it is watched again", func() bool { return r.there("one", "disk/hidden/g") != "" })
+		untouched("unmounted")
+	})
 }

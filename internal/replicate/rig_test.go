@@ -3,6 +3,7 @@ package replicate_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"io"
 	"log/slog"
 	"os"
@@ -17,7 +18,7 @@ import (
 	"sersync/internal/transport/rsync/rsyncdtest"
 	"sersync/internal/treetest"
 	"sersync/internal/watch"
-	"sersync/internal/watch/inotify"
+	"sersync/internal/watch/mixed"
 )
 
 // rig is a source that is replicated to the modules of a real rsync daemon.
@@ -31,6 +32,22 @@ type rig struct {
 	logged *logBuffer
 }
 
+// method is how the sources of all tests are watched that do not say it themselves. All of them run with the best one by:
+// go test ./internal/replicate -watch=
+var method = flag.String("watch", watch.Inotify, "how the source is watched; empty for the best way")
+
+func (r *rig) watchedBy(opts mixed.Options) {
+	opts.Log = r.opts.Log
+	r.opts.NewWatcher = func(root *scan.Root) (watch.Watcher, error) { return mixed.New(root, opts) }
+}
+
+// byEach runs a test once for each way in which a source is watched.
+func byEach(t *testing.T, test func(t *testing.T, by mixed.Options)) {
+	for _, method := range []string{watch.Inotify, watch.Fanotify} {
+		t.Run(method, func(t *testing.T) { test(t, mixed.Options{Method: method}) })
+	}
+}
+
 // newRig makes a rig with one target, the module "one"; change changes the options before anything runs.
 func newRig(t testing.TB, change func(*rig)) *rig {
 	t.Helper()
@@ -40,10 +57,8 @@ func newRig(t testing.TB, change func(*rig)) *rig {
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(r.logged, t.Output()), nil))
 	r.opts = replicate.Options{
 		Name: "test", Path: r.dir, Log: log, Initial: true, GapEvery: time.Second,
-		NewWatcher: func(root *scan.Root) (watch.Watcher, error) {
-			return inotify.New(root, inotify.Options{Log: log})
-		},
 	}
+	r.watchedBy(mixed.Options{Method: *method})
 	r.opts.Targets = []replicate.TargetOptions{r.target("one", nil)}
 	if change != nil {
 		change(r)

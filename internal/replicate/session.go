@@ -187,7 +187,7 @@ func (s *session) mark(events []watch.Event, all bool) (gone bool) {
 		case e.Kind == watch.Look:
 			s.walks.add(e.Path, e.At)
 			continue
-		case switches.drop(e) || closed[e.Path] > i || !s.observer.Keeps(e.Path, e.Dir):
+		case switches.drop(e) || closed[e.Path] > i || s.unnoticed(e.Path, switches) || !s.observer.Keeps(e.Path, e.Dir):
 			continue
 		}
 		if s.settle.Add(e, func() bool { return s.single(e.Path) }) {
@@ -251,6 +251,12 @@ func lastCloses(events []watch.Event, switches Events) map[change.Path]int {
 func (s *session) single(p change.Path) bool {
 	seen, err := s.root.Look(p)
 	return err == nil && seen.At == p && seen.Stat.IsRegular() && seen.Stat.Links < 2
+}
+
+// unnoticed reports whether p is in a directory that was made while that is not noticed: what happens in it is not either,
+// though a watcher of whole file systems tells it.
+func (s *session) unnoticed(p change.Path, switches Events) bool {
+	return switches.NoCreateFolder && p.Parent() != change.Root && !s.src.journal.Stat(p.Parent()).IsDir()
 }
 
 // happened is what the observer is told of an event. Where a directory went from, targets may keep something of it.

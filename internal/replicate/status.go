@@ -9,8 +9,10 @@ type Status struct {
 	Path string `json:"path"`
 	// State is "starting", "scanning", "watching" or "root-gone".
 	State string `json:"state"`
-	// Watcher is "inotify", "fanotify" or "poll".
-	Watcher   string `json:"watcher"`
+	// Watcher is how the root is watched: "fanotify", "inotify" or "poll"; empty while it is gone.
+	Watcher string `json:"watcher"`
+	// Parts are those that are watched in another way than the root, and the root when there is a better way.
+	Parts     []Part `json:"parts"`
 	Watches   int    `json:"watches"`
 	Overflows uint64 `json:"overflows"`
 	Gaps      []Gap  `json:"gaps"`
@@ -22,6 +24,14 @@ type Status struct {
 	Brake   *Brake         `json:"brake,omitempty"`
 	Journal JournalStatus  `json:"journal"`
 	Targets []TargetStatus `json:"targets"`
+}
+
+// Part is the root, or a file system below it, and how it is watched.
+type Part struct {
+	Path   string `json:"path"`
+	Method string `json:"method"`
+	// Reason is why it is not watched in a better way.
+	Reason string `json:"reason,omitempty"`
 }
 
 // JournalStatus says where the journal is kept, and whether it can be.

@@ -17,6 +17,8 @@ import (
 	"sersync/internal/replicate"
 	"sersync/internal/transport/rsync"
 	"sersync/internal/treetest"
+	"sersync/internal/watch"
+	"sersync/internal/watch/mixed"
 )
 
 // 2.5.4 ran a shell for each event: such a name was a command (its bug 27). It also lost
@@ -94,7 +96,10 @@ func TestOverflowIsHealed(t *testing.T) {
 
 // overflows writes so much that a short queue overflows, compares, and says how often it did.
 func overflows(t *testing.T) uint64 {
-	r := newRig(t, func(r *rig) { r.opts.RemovalBudget.Off = true })
+	r := newRig(t, func(r *rig) {
+		noBudget(r)
+		r.watchedBy(mixed.Options{Method: watch.Inotify})
+	})
 	r.write("kept", "so that the source is never found empty")
 	for i := range 300 {
 		r.write("gone/f"+strconv.Itoa(i), "x")

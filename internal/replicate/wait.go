@@ -8,6 +8,7 @@ import (
 
 	"sersync/internal/filter"
 	"sersync/internal/journal"
+	"sersync/internal/watch"
 )
 
 func kindOf(dir bool) filter.Kind {
@@ -130,7 +131,7 @@ func (s *Source) lacks(at time.Time, targets []string) bool {
 func (s *Source) Status() Status {
 	opts := s.options()
 	st := Status{
-		Name: opts.Name, Path: opts.Path, Watcher: "inotify",
+		Name: opts.Name, Path: opts.Path, Parts: []Part{},
 		Marks: s.marks.Load(), Indexed: s.journal.Indexed(),
 		Brake: s.brake.engaged(), Journal: s.journalStatus(), Gaps: []Gap{}, Targets: []TargetStatus{},
 	}
@@ -140,6 +141,7 @@ func (s *Source) Status() Status {
 	if sess := s.session(); sess != nil {
 		w := sess.watcher.Status()
 		st.Watches, st.Overflows = w.Watches, w.Overflows
+		st.parts(w.Parts)
 		for _, g := range sess.gaps() {
 			st.Gaps = append(st.Gaps, Gap{Path: g.Path.String(), Since: g.Since, Reason: g.Err.Error()})
 		}
@@ -154,6 +156,18 @@ func (s *Source) Status() Status {
 		st.Targets = append(st.Targets, t)
 	}
 	return st
+}
+
+// parts takes how the source is watched; the root's part is the first.
+func (st *Status) parts(all []watch.Part) {
+	for i, p := range all {
+		if i == 0 {
+			st.Watcher = p.Method
+		}
+		if p.Reason != "" || p.Method != st.Watcher {
+			st.Parts = append(st.Parts, Part{Path: p.Path.String(), Method: p.Method, Reason: p.Reason})
+		}
+	}
 }
 
 // status is what there is to say of one target.

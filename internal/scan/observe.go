@@ -185,6 +185,12 @@ func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 	}
 	changed, why := compare(old, now)
 	bits := h.Bits | why
+	if o.filter.OneFileSystem() && old.IsDir() && now.IsDir() && old.Dev != now.Dev {
+		// A mount point came or went. What was below it stays on the targets, and is looked at anew when it can be seen again.
+		l.findings = append(l.findings, Finding{Path: p}, Finding{Path: p, Stat: now, Mark: true, Since: h.Since, Bits: bits})
+		l.walks = append(l.walks, p)
+		return
+	}
 	if !changed && !always {
 		return
 	}

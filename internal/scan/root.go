@@ -18,6 +18,9 @@ var (
 	ErrRootReplaced = errors.New("source root was replaced by another directory or file system")
 )
 
+// ErrNotEntered is what a watcher says of a directory that is another file system, where only that of the root is replicated.
+var ErrNotEntered = errors.New("another file system is mounted here, and is left out")
+
 // Root is the open root directory of a source. All looks go from its descriptor, so that
 // they see the directory that was opened whatever its name is later.
 type Root struct {

@@ -21,7 +21,7 @@ const chunk = 256
 type Walk struct {
 	Observer *Observer
 	// Cover is called with each directory before it is read, so that nothing falls between. It says
-	// fs.ErrNotExist when the directory is somewhere else by now.
+	// fs.ErrNotExist when the directory is somewhere else by now, and ErrNotEntered when nothing below it is to be looked at.
 	Cover func(fd int, p change.Path) error
 	// Since is when the reason for the walk came up; the marks carry it.
 	Since time.Time
@@ -93,6 +93,8 @@ func (w *Walk) dir(ctx context.Context, p change.Path) ([]change.Path, error) {
 	}
 	if err := w.Cover(int(f.Fd()), p); errors.Is(err, fs.ErrNotExist) {
 		return nil, w.gone(p)
+	} else if errors.Is(err, ErrNotEntered) {
+		return nil, nil
 	}
 	// A directory that cannot be watched for another reason is read all the same; the watcher keeps the gap.
 	// What came after the index was asked is not taken for missing.

@@ -83,8 +83,26 @@ type Watcher interface {
 
 // Status is what a watcher covers and does not.
 type Status struct {
-	// Watches is the number of directories that are watched, or 1 for a whole file system.
+	// Watches is the number of directories that are watched; a whole file system counts as 1.
 	Watches   int
 	Overflows uint64
 	Gaps      []Gap
+	// Parts are the file systems of the tree and how each is watched, the root's first.
+	Parts []Part
+}
+
+// How a part of a tree is watched.
+const (
+	Fanotify = "fanotify"
+	Inotify  = "inotify"
+	// Poll: it is a gap, which is looked at on a schedule; changes made on this machine may be told all the same.
+	Poll = "poll"
+)
+
+// Part is a part of a tree, down to where the next one begins, that is watched in one way.
+type Part struct {
+	Path   change.Path
+	Method string
+	// Reason is why it is not watched in a better way; empty when it is watched in the best one.
+	Reason string
 }

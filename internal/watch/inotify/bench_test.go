@@ -12,6 +12,7 @@ import (
 	"sersync/internal/change"
 	"sersync/internal/scan"
 	"sersync/internal/watch"
+	"sersync/internal/watch/drain"
 )
 
 func benchRoot(b *testing.B) *scan.Root {
@@ -39,7 +40,7 @@ func benchWatcher(b *testing.B, root *scan.Root) *Watcher {
 func BenchmarkDrain(b *testing.B) {
 	root := benchRoot(b)
 	w := benchWatcher(b, root)
-	r := reader{w: w, sink: func([]watch.Event) {}, buf: make([]byte, bufferSize)}
+	w.sink = func([]watch.Event) {}
 	var names [5000]string
 	for i := range names {
 		names[i] = filepath.Join(root.Name(), "file-"+strconv.Itoa(i))
@@ -54,8 +55,8 @@ func BenchmarkDrain(b *testing.B) {
 			must(b, os.Remove(name))
 		}
 		start := time.Now()
-		for range (len(names)*3*32 + bufferSize) / bufferSize {
-			must(b, r.readBatch())
+		for range (len(names)*3*32 + drain.BufferSize) / drain.BufferSize {
+			must(b, w.queue.ReadOnce(w))
 		}
 		took += time.Since(start)
 		n += 3 * len(names)

@@ -83,7 +83,7 @@ func (w *Watcher) add(fd int) (int32, error) {
 	name := "/proc/self/fd/" + strconv.Itoa(fd)
 	raised := false
 	for {
-		wd, err := unix.InotifyAddWatch(w.fd, name, mask)
+		wd, err := unix.InotifyAddWatch(w.queue.FD, name, mask)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue

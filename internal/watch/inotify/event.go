@@ -31,7 +31,7 @@ func (w *Watcher) one(wd int32, bits uint32, name []byte, now time.Time) {
 		w.overflows++
 		w.places.epoch++
 		w.lost = now
-		w.batch.add(watch.Look, nil, nil, true)
+		w.batch.Add(watch.Look, nil, nil, true)
 		return
 	}
 	n := w.places.byWD[wd]
@@ -53,14 +53,14 @@ func (w *Watcher) one(wd int32, bits uint32, name []byte, now time.Time) {
 func (w *Watcher) self(n *node, bits uint32, now time.Time) {
 	if n == w.places.root {
 		w.rootGone = true
-		w.batch.add(watch.RootGone, nil, nil, true)
+		w.batch.Add(watch.RootGone, nil, nil, true)
 		return
 	}
 	if n.parent == nil || n.parent.wd != 0 && bits&unix.IN_UNMOUNT == 0 {
 		return
 	}
 	if dir, ok := w.places.dir(n.parent); ok {
-		w.batch.add(watch.Look, dir, nil, true)
+		w.batch.Add(watch.Look, dir, nil, true)
 	}
 	w.places.detach(n, now)
 }
@@ -81,7 +81,7 @@ func (w *Watcher) entry(n *node, bits uint32, name []byte, now time.Time) {
 	}
 	for _, k := range kinds {
 		if bits&k.bit != 0 {
-			w.batch.add(k.kind, dir, name, isDir)
+			w.batch.Add(k.kind, dir, name, isDir)
 		}
 	}
 	if left != nil && bits&unix.IN_MOVED_FROM != 0 {
@@ -97,26 +97,39 @@ func (w *Watcher) lookAgain(n *node, name []byte) {
 	p := change.Path(dir).Join(string(name))
 	seen, err := w.root.Look(p)
 	if err != nil || seen.At == p && seen.Stat.IsDir() {
-		w.batch.add(watch.Look, dir, name, true)
+		w.batch.Add(watch.Look, dir, name, true)
 	}
 }
 
-// tidy does what no event asks for, and returns the events that come of it.
-func (w *Watcher) tidy(now time.Time) []watch.Event {
-	w.batch.events, w.batch.at = w.batch.events[:0], now
+const (
+	// gapLooks is at how many gaps one tidying looks.
+	gapLooks = 256
+	// removals is how many watches one tidying ends: a quarter of the shortest usual queue.
+	removals = 4096
+	// doubtTime is how long after an overflow the walk may take until what it did not find again is let go.
+	doubtTime = 10 * time.Minute
+)
+
+// Tidy does what no event asks for. It is for Run.
+func (w *Watcher) Tidy(now time.Time) {
+	w.batch.Begin(now)
 	w.checkRoot()
+	w.checkTable(now)
+	w.batch.Hand(w.sink)
+}
+
+func (w *Watcher) checkTable(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.lost.IsZero() && now.Sub(w.lost) > doubtTime {
 		w.lost = time.Time{}
 		for _, p := range w.places.doubt(now) {
-			w.batch.add(watch.Look, []byte(p), nil, true)
+			w.batch.Add(watch.Look, []byte(p), nil, true)
 		}
 	}
 	w.checkGaps(now)
 	w.leaving = append(w.leaving, w.places.sweep(now)...)
 	w.removeWatches()
-	return w.batch.events
 }
 
 // removeWatches ends watches that the table has let go of. Only some at each time: each brings an
@@ -128,7 +141,7 @@ func (w *Watcher) removeWatches() {
 			continue // its directory was covered again
 		}
 		// EINVAL: the directory is gone, and its watch with it.
-		_, _ = unix.InotifyRmWatch(w.fd, uint32(wd))
+		_, _ = unix.InotifyRmWatch(w.queue.FD, uint32(wd))
 	}
 	if w.leaving = w.leaving[n:]; len(w.leaving) == 0 {
 		w.leaving = nil
@@ -141,7 +154,7 @@ func (w *Watcher) checkRoot() {
 	err := w.root.Check()
 	gone := errors.Is(err, scan.ErrRootGone) || errors.Is(err, scan.ErrRootReplaced)
 	if gone && !w.rootGone {
-		w.batch.add(watch.RootGone, nil, nil, true)
+		w.batch.Add(watch.RootGone, nil, nil, true)
 	}
 	if gone || err == nil {
 		w.rootGone = gone

@@ -12,10 +12,8 @@ package inotify
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +23,7 @@ import (
 	"sersync/internal/change"
 	"sersync/internal/scan"
 	"sersync/internal/watch"
+	"sersync/internal/watch/drain"
 )
 
 // Options are how a Watcher is made.
@@ -41,9 +40,7 @@ type Watcher struct {
 	// watches is the limit that a failed add may have hit.
 	watches limit
 
-	fd int // inotify
-	// bell is an eventfd: rung for a Sync and for the end of Run.
-	bell int
+	queue *drain.Queue
 
 	mu        sync.Mutex
 	closed    bool
@@ -53,12 +50,12 @@ type Watcher struct {
 	lost time.Time
 	// noRaise says that the limit could not be raised, or in vain: another is hit.
 	noRaise bool
-	syncs   []*pendingSync
 	// leaving are watches that the table has let go of and the kernel still has.
 	leaving []int32
 
 	// Of Run alone.
-	batch    batch
+	sink     func([]watch.Event)
+	batch    drain.Batch
 	rootGone bool
 }
 
@@ -68,30 +65,26 @@ func New(root *scan.Root, opts Options) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make inotify instance for %q: %w", root.Name(), instanceError(err))
 	}
-	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	q, err := drain.New(fd, root.Name(), unix.SizeofInotifyEvent+unix.NAME_MAX+1)
 	if err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("make eventfd for %q: %w", root.Name(), err)
+		return nil, err
 	}
-	return &Watcher{root: root, opts: opts, watches: maxUserWatches, fd: fd, bell: bell, places: newPlaces()}, nil
+	return &Watcher{root: root, opts: opts, watches: maxUserWatches, queue: q, places: newPlaces()}, nil
 }
 
 // Close ends the watching; Run must have returned or never been called.
 func (w *Watcher) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed {
-		return nil
-	}
 	w.closed = true
-	return errors.Join(unix.Close(w.fd), unix.Close(w.bell))
+	return w.queue.Close()
 }
 
 // Status is what is watched and what is not.
 func (w *Watcher) Status() watch.Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	st := watch.Status{Watches: len(w.places.byWD), Overflows: w.overflows}
+	st := watch.Status{Watches: len(w.places.byWD), Overflows: w.overflows, Parts: []watch.Part{{Method: watch.Inotify}}}
 	for n, g := range w.places.gaps {
 		if p, ok := w.places.path(n); ok {
 			st.Gaps = append(st.Gaps, watch.Gap{Path: p, Since: g.since, Err: g.err})
@@ -101,69 +94,13 @@ func (w *Watcher) Status() watch.Status {
 	return st
 }
 
-// pendingSync is one call of Sync. It is done when so many bytes of events as the queue held
-// when Run took it up were handed to sink.
-type pendingSync struct {
-	left    int
-	started bool
-	done    chan struct{}
-}
-
 // Sync returns when every event that the kernel had queued before the call was handed to sink.
-func (w *Watcher) Sync(ctx context.Context) error {
-	s := &pendingSync{done: make(chan struct{})}
-	w.mu.Lock()
-	if w.closed {
-		w.mu.Unlock()
-		return fmt.Errorf("sync watcher of %q: %w", w.root.Name(), os.ErrClosed)
-	}
-	w.syncs = append(w.syncs, s)
-	w.ring()
-	w.mu.Unlock()
-	select {
-	case <-s.done:
-		return nil
-	case <-ctx.Done():
-	}
-	w.mu.Lock()
-	w.syncs = slices.DeleteFunc(w.syncs, func(other *pendingSync) bool { return other == s })
-	w.mu.Unlock()
-	return fmt.Errorf("sync watcher of %q: %w", w.root.Name(), ctx.Err())
-}
+func (w *Watcher) Sync(ctx context.Context) error { return w.queue.Sync(ctx) }
 
-// ring wakes Run. An eventfd that is full has rung already.
-func (w *Watcher) ring() {
-	_, _ = unix.Write(w.bell, []byte{1, 0, 0, 0, 0, 0, 0, 1})
-}
-
-// startSyncs measures the queue for the Syncs that came since.
-func (w *Watcher) startSyncs() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, s := range w.syncs {
-		if s.started {
-			continue
-		}
-		queued, err := unix.IoctlGetInt(w.fd, unix.TIOCINQ)
-		if err != nil {
-			return fmt.Errorf("measure inotify queue: %w", err)
-		}
-		s.left, s.started = queued, true
-	}
-	w.finishSyncs(0)
-	return nil
-}
-
-// finishSyncs ends the Syncs whose events are among the n bytes that were handed to sink now.
-func (w *Watcher) finishSyncs(n int) {
-	w.syncs = slices.DeleteFunc(w.syncs, func(s *pendingSync) bool {
-		s.left -= n
-		if !s.started || s.left > 0 {
-			return false
-		}
-		close(s.done)
-		return true
-	})
+// Run reads events and hands them to sink until ctx ends.
+func (w *Watcher) Run(ctx context.Context, sink func([]watch.Event)) error {
+	w.sink = sink
+	return w.queue.Run(ctx, w)
 }
 
 // leads reports whether p is the directory st now. An error means that it cannot be known.

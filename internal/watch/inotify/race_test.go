@@ -24,7 +24,6 @@ type slow struct {
 	t   *testing.T
 	dir string
 	w   *Watcher
-	r   reader
 	got []string
 }
 
@@ -37,7 +36,7 @@ func newSlow(t *testing.T) *slow {
 	s.w, err = New(root, Options{Log: slog.New(slog.DiscardHandler)})
 	must(t, err)
 	t.Cleanup(func() { s.w.Close(); root.Close() })
-	s.r = reader{w: s.w, sink: s.sink, buf: make([]byte, bufferSize)}
+	s.w.sink = s.sink
 	must(t, s.cover(""))
 	return s
 }
@@ -89,12 +88,12 @@ func (s *slow) drain() {
 	s.t.Helper()
 	s.got = nil
 	for {
-		n, err := unix.IoctlGetInt(s.w.fd, unix.TIOCINQ)
+		n, err := unix.IoctlGetInt(s.w.queue.FD, unix.TIOCINQ)
 		must(s.t, err)
 		if n == 0 {
 			return
 		}
-		must(s.t, s.r.readBatch())
+		must(s.t, s.w.queue.ReadOnce(s.w))
 	}
 }
 
@@ -113,9 +112,9 @@ func TestMovedOutIsSilentAndLetGo(t *testing.T) {
 	must(t, os.WriteFile(s.dir+".out/b/f", nil, 0o644))
 	s.read("moved-from a")
 	now := time.Now()
-	s.w.tidy(now)
+	s.w.Tidy(now)
 	s.watches(3)
-	s.w.tidy(now.Add(strayTime + time.Second))
+	s.w.Tidy(now.Add(strayTime + time.Second))
 	s.watches(1)
 	s.read() // the kernel's IN_IGNORED, late
 	// And back: it is watched anew.
@@ -137,8 +136,8 @@ func TestLargeTreeMovedOutIsLetGoInSteps(t *testing.T) {
 	s.drain()
 	must(t, os.Rename(s.path("a"), s.dir+".out"))
 	s.read("moved-from a")
-	s.w.tidy(time.Now().Add(strayTime + time.Second))
-	queued, err := unix.IoctlGetInt(s.w.fd, unix.TIOCINQ)
+	s.w.Tidy(time.Now().Add(strayTime + time.Second))
+	queued, err := unix.IoctlGetInt(s.w.queue.FD, unix.TIOCINQ)
 	must(t, err)
 	if queued != removals*unix.SizeofInotifyEvent || len(s.w.leaving) != 2 {
 		t.Errorf("%d bytes are queued, %d watches are to leave", queued, len(s.w.leaving))
@@ -151,7 +150,7 @@ func TestLargeTreeMovedOutIsLetGoInSteps(t *testing.T) {
 		must(t, s.cover(change.Path("a/"+strconv.Itoa(i))))
 	}
 	must(t, s.cover("a/sub"))
-	s.w.tidy(time.Now())
+	s.w.Tidy(time.Now())
 	s.read("moved-to a")
 	s.watches(removals + 4)
 	s.write("a/f")
@@ -241,7 +240,7 @@ func TestCoverByAPathThatIsNoLongerTrue(t *testing.T) {
 		t.Errorf("cover: %v", err)
 	}
 	s.watches(3)
-	s.w.tidy(time.Now().Add(strayTime + time.Second))
+	s.w.Tidy(time.Now().Add(strayTime + time.Second))
 	s.watches(2)
 	if gaps := s.w.Status().Gaps; len(gaps) > 0 {
 		t.Errorf("gaps: %v", gaps)
@@ -272,7 +271,7 @@ func TestRemovedDirectoriesLeaveTheTable(t *testing.T) {
 	}
 	s.drain()
 	s.watches(1)
-	s.w.tidy(time.Now().Add(strayTime + time.Second))
+	s.w.Tidy(time.Now().Add(strayTime + time.Second))
 	if p := &s.w.places; len(p.nodes) > 0 || len(p.strays) > 0 || len(p.gaps) > 0 {
 		t.Errorf("%d nodes, %d strays, %d gaps are left", len(p.nodes), len(p.strays), len(p.gaps))
 	}
@@ -299,12 +298,12 @@ func TestGapOfWhatIsGoneEnds(t *testing.T) {
 	if err := s.w.Cover(int(file.Fd()), "p/d"); !errors.Is(err, unix.ENOTDIR) {
 		t.Fatalf("cover: %v", err)
 	}
-	s.w.tidy(time.Now())
+	s.w.Tidy(time.Now())
 	if gaps := s.w.Status().Gaps; len(gaps) != 1 || gaps[0].Path != "p/d" {
 		t.Fatalf("gaps: %v", gaps)
 	}
 	must(t, os.Remove(s.path("p/d"))) // nobody says so: p is not watched
-	s.w.tidy(time.Now())
+	s.w.Tidy(time.Now())
 	if gaps := s.w.Status().Gaps; len(gaps) > 0 {
 		t.Errorf("gaps: %v", gaps)
 	}
