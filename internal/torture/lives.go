@@ -36,8 +36,7 @@ func (t *torture) lives(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		overflow := rnd.IntN(8) == 0
-		if err := errors.Join(t.whileDown(ctx, rnd), t.judge(), t.restart(ctx, overflow)); err != nil {
+		if err := errors.Join(t.whileDown(ctx, rnd), t.judge(), t.restart(ctx, rnd)); err != nil {
 			return err
 		}
 	}
@@ -117,8 +116,16 @@ func (t *torture) killIt() error {
 	return t.subject.kill()
 }
 
-func (t *torture) restart(ctx context.Context, overflow bool) error {
-	if !overflow || os.Geteuid() != 0 {
+// restart starts it again, each time with one of the ways to notice changes. The queue of inotify may be a short one.
+func (t *torture) restart(ctx context.Context, rnd *rand.Rand) error {
+	way, overflow := "auto", rnd.IntN(8) == 0 && os.Geteuid() == 0
+	if overflow || rnd.IntN(2) == 0 {
+		way = "inotify"
+	}
+	if err := t.subject.watchBy(way); err != nil {
+		return err
+	}
+	if !overflow {
 		return t.subject.start(nil)
 	}
 	t.done(overflowed)

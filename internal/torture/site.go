@@ -111,6 +111,7 @@ func (t *torture) configuration(variant int) string {
 	put("  timeout: 4s\n  connect_timeout: 3s\n  large: 1MiB")
 	put("  pace: %dms", 20+20*(variant%2))
 	put("sources:\n  - path: %q", t.source)
+	put("    watch: %s", t.subject.watch)
 	put("    removal_budget: off\n    gap_every: 5s")
 	put("    targets:")
 	for i := range t.rsyncds {

@@ -28,6 +28,8 @@ type subject struct {
 	metrics                 int
 	write                   func(variant int) error
 	variant                 int
+	// watch is how it notices changes; another way needs another start.
+	watch string
 	// begun: it was started before. The first start compares everything; no other one may need that.
 	begun bool
 
@@ -47,6 +49,7 @@ func newSubject(t *torture) (*subject, error) {
 	run := t.below("run")
 	s := &subject{
 		program: t.o.Program, config: t.below("torture.yaml"), output: t.below("log/output"), metrics: port,
+		watch:  "auto",
 		client: httpd.NewClient(filepath.Join(run, "torture.sock")),
 		env:    []string{config.RunDirEnv + "=" + run, "PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"},
 	}
@@ -82,6 +85,15 @@ func (s *subject) start(before func() error) error {
 		s.proc, s.begun = p, true
 	}
 	return err
+}
+
+// watchBy has the next start notice changes in another way.
+func (s *subject) watchBy(way string) error {
+	s.watch = way
+	if err := s.write(s.variant); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	return nil
 }
 
 // running is the process; nil while it is down.
