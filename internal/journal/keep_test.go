@@ -214,7 +214,8 @@ func TestFileHoldsWhatTheJournalWas(t *testing.T) {
 func TestWhatIsOwedIsGivenOutAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal.db")
 	j, _ := kept(t, path)
-	x, y := j.Open("x"), j.Open("y")
+	x := j.Open("x")
+	j.Open("y")
 	for i, p := range []change.Path{"a", "b", "c", "d"} {
 		j.Record(scan.Finding{Path: p, Stat: fileRow(int64(i)), Mark: true, Since: time.Now()})
 	}
@@ -225,7 +226,8 @@ func TestWhatIsOwedIsGivenOutAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := reread(t, path)
-	x, y = again.Open("x"), again.Open("y")
+	x = again.Open("x")
+	y := again.Open("y")
 	if got := paths(x.Take(10)); !slices.Equal(got, []change.Path{"c", "d"}) {
 		t.Errorf("x is given %q", got)
 	}

@@ -36,11 +36,12 @@ type brake struct {
 	mu sync.Mutex
 	// home is the root that was there at the start, or that a person approved.
 	home change.Stat
-	// root is on while the root is not what it was, empty from when it was found empty, mount from when a
-	// file system below it came or went, budget from when too much went, journal from when it was lost. A root that is
-	// back says nothing of the others.
-	root, empty, mount, budget, journal *Brake
-	spent                               spending
+	// root is on while the root is not what it was, empty from when it was found empty, budget from when too much went,
+	// journal from when it was lost. A root that is back says nothing of the others.
+	root, empty, budget, journal *Brake
+	// mounts hold what is at and below directories where a file system came or went, and nothing else.
+	mounts map[change.Path]lostMount
+	spent  spending
 	// kept keeps what is engaged, for the next start.
 	kept func(brakeFact)
 }
@@ -48,12 +49,13 @@ type brake struct {
 // brakeFact is what is kept of the brakes.
 type brakeFact struct {
 	Engaged []Brake
+	Mounts  []mountFact
 	// Had is the size of the tree when the budget was exceeded.
 	Had int
 }
 
 // all are the brakes, in their order.
-func (b *brake) all() []**Brake { return []**Brake{&b.root, &b.empty, &b.mount, &b.budget, &b.journal} }
+func (b *brake) all() []**Brake { return []**Brake{&b.root, &b.empty, &b.budget, &b.journal} }
 
 // save keeps what is engaged. The brake is locked.
 func (b *brake) save() {
@@ -66,6 +68,9 @@ func (b *brake) save() {
 			f.Engaged = append(f.Engaged, **on)
 		}
 	}
+	for p, m := range b.mounts {
+		f.Mounts = append(f.Mounts, mountFact{Path: []byte(p), Dev: m.dev, Since: m.since})
+	}
 	b.kept(f)
 }
 
@@ -74,6 +79,9 @@ func (b *brake) restore(log *slog.Logger, j *journal.Journal) {
 	var f brakeFact
 	if !j.Fact(brakesFact, &f) {
 		return
+	}
+	for _, m := range f.Mounts {
+		b.loseMount(log, change.Path(m.Path), m.Dev, m.Since)
 	}
 	for _, on := range f.Engaged {
 		if on.Kind == rootGone || on.Kind == rootReplaced {
@@ -93,8 +101,6 @@ func (b *brake) of(kind string) **Brake {
 	switch kind {
 	case rootEmpty:
 		return &b.empty
-	case mountChanged:
-		return &b.mount
 	case removalBudget:
 		return &b.budget
 	case journalLost:
@@ -133,6 +139,10 @@ func (b *brake) release(log *slog.Logger, why string, kinds ...string) bool {
 	if slices.Contains(kinds, removalBudget) {
 		b.spent = spending{}
 	}
+	if slices.Contains(kinds, mountChanged) && len(b.mounts) > 0 {
+		log.Info("removals are released", "brake", mountChanged, "reason", why)
+		b.mounts, released = nil, true
+	}
 	if released {
 		b.save()
 	}
@@ -149,7 +159,7 @@ func (b *brake) first() *Brake {
 	return nil
 }
 
-// engaged is why removals are held; nil when they are not.
+// engaged is why all removals are held; nil when they are not.
 func (b *brake) engaged() *Brake {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -166,7 +176,7 @@ func (b *brake) engaged() *Brake {
 func (b *brake) lost() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.empty != nil || b.mount != nil || b.budget != nil || b.journal != nil
+	return b.empty != nil || len(b.mounts) > 0 || b.budget != nil || b.journal != nil
 }
 
 // isHome reports whether st is the root that was there at the start or was approved.
@@ -231,6 +241,7 @@ func (s *session) guard(ctx context.Context, cancel context.CancelCauseFunc) {
 		if err == nil {
 			s.there = time.Now()
 			s.src.back(s)
+			s.mountsAgain()
 		}
 		if s.src.brake.engaged() == nil {
 			s.judge()

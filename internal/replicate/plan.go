@@ -153,6 +153,8 @@ func (s *sender) remove(opts Options, p *plan, at change.Path, m change.Mark) {
 	switch {
 	case opts.NoRemovals:
 		s.owed.Ack(m)
+	case s.src.brake.holds(at):
+		s.owed.Hold(m)
 	case p.removals.op == transport.RemoveExact:
 		p.removals.add(m.Path, m)
 	default:

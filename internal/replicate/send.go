@@ -51,7 +51,7 @@ func (s *sender) released(sess *session, r *run) bool {
 func (s *sender) batchOf(sess *session, r *run) transport.Batch {
 	return transport.Batch{
 		Op: r.op, Root: sess.root.File(), Paths: r.paths(),
-		Keep: s.src.options().NoRemovals || sess.mayRemove() != allowed,
+		Keep: s.src.options().NoRemovals || sess.mayRemove() != allowed || s.src.brake.holds(change.Root),
 	}
 }
 

@@ -133,7 +133,7 @@ func (s *Source) Status() Status {
 	st := Status{
 		Name: opts.Name, Path: opts.Path, Parts: []Part{},
 		Marks: s.marks.Load(), Indexed: s.journal.Indexed(),
-		Brake: s.brake.engaged(), Journal: s.journalStatus(), Gaps: []Gap{}, Targets: []TargetStatus{},
+		Brake: s.brake.shown(), Journal: s.journalStatus(), Gaps: []Gap{}, Targets: []TargetStatus{},
 	}
 	s.mu.Lock()
 	st.State = s.state

@@ -50,13 +50,13 @@ type Observer struct {
 	// walk is told of directories to be walked: new ones and replaced ones.
 	walk func(p change.Path)
 	// remounted is told of directories that are on another file system than they were.
-	remounted func(p change.Path)
+	remounted func(p change.Path, dev uint64)
 }
 
 // NewObserver makes an observer of one root. walk is called, and must not block, for each
-// directory that came or was replaced: what is below it has to be looked at. remounted is called before anything
+// directory that came or was replaced: what is below it has to be looked at. remounted is called, with the file system on which it was, before anything
 // is concluded of a directory that had entries and is on another file system now: something was mounted or unmounted.
-func NewObserver(root *Root, index Index, f *filter.Filter, walk, remounted func(change.Path)) *Observer {
+func NewObserver(root *Root, index Index, f *filter.Filter, walk func(change.Path), remounted func(change.Path, uint64)) *Observer {
 	return &Observer{root: root, index: index, filter: f, walk: walk, remounted: remounted}
 }
 
@@ -204,7 +204,7 @@ func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 	if old.IsDir() && !now.SameFile(old) {
 		below := o.index.Below(p)
 		if len(below) > 0 && now.IsDir() && now.Dev != old.Dev {
-			o.remounted(p)
+			o.remounted(p, old.Dev)
 		}
 		if o.filter.Any() {
 			// Names that a filter protects may be below on the targets: what goes is named one by one.

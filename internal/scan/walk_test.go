@@ -89,7 +89,7 @@ type tree struct {
 func newTree(t *testing.T, f *filter.Filter) *tree {
 	root, dir := openRoot(t)
 	tr := &tree{T: t, dir: dir, index: newMemory()}
-	tr.observer = scan.NewObserver(root, tr.index, f, func(change.Path) {}, func(change.Path) {})
+	tr.observer = scan.NewObserver(root, tr.index, f, func(change.Path) {}, func(change.Path, uint64) {})
 	return tr
 }
 
