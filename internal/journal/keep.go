@@ -20,7 +20,9 @@ type keep struct {
 	at, failed, tried time.Time
 	err               error
 	clean             bool
-	// clearing: the transaction that is being written takes out what was below directories that went.
+	// writing is how many rows the transaction has that is being written; clearing: it takes out what was below directories
+	// that went.
+	writing  int
 	clearing bool
 }
 
@@ -45,7 +47,7 @@ type Kept struct {
 func (j *Journal) Kept() Kept {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	k := Kept{Path: j.path, Saved: j.at, Unsaved: j.unsavedSize(), Err: j.err, Failed: j.failed}
+	k := Kept{Path: j.path, Saved: j.at, Unsaved: j.unsavedSize() + j.writing, Err: j.err, Failed: j.failed}
 	if info, err := os.Stat(j.path); err == nil {
 		k.Bytes = info.Size()
 	}
@@ -55,14 +57,14 @@ func (j *Journal) Kept() Kept {
 // Full gets a value when there is so much to save that it should not wait.
 func (j *Journal) Full() <-chan struct{} { return j.full }
 
-// Unsaved reports whether the file lacks anything.
-func (j *Journal) Unsaved() bool {
+// Recorded is when something was recorded last; zero before that.
+func (j *Journal) Recorded() time.Time {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.lacking()
+	return j.recorded
 }
 
-// lacking is Unsaved under the lock.
+// lacking reports whether the file lacks anything. The journal is locked.
 func (j *Journal) lacking() bool {
 	return j.store != nil && (j.unsaved.meta || j.clean || j.unsavedSize() > 0)
 }
@@ -156,13 +158,14 @@ func (j *Journal) write() error {
 		j.mu.Unlock()
 		return err
 	}
+	j.writing = j.unsavedSize()
 	tx, s := j.transaction(), j.store
 	j.clearing = len(tx.cleared) > 0
 	j.mu.Unlock()
 	err := s.write(tx)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.clearing = false
+	j.writing, j.clearing = 0, false
 	if err != nil {
 		j.takeBack(tx)
 		s.lost = errors.Is(err, errDamaged)

@@ -13,6 +13,9 @@ import (
 const (
 	// keepEvery is how often the journal is written to its file: what a kill may lose of it is looked for again by a walk.
 	keepEvery = time.Second
+	// lullTime is for how long nothing is recorded in a lull, lullStep how often that is asked.
+	lullTime = 200 * time.Millisecond
+	lullStep = 100 * time.Millisecond
 	// tick bounds the kernel's: what is stamped on a file is older than the clock by as much.
 	tick = 20 * time.Millisecond
 	// barrierTime bounds the wait for the events that are on their way, when the journal is written.
@@ -179,6 +182,7 @@ func (s *Source) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-every.C:
+			s.lull(ctx)
 			s.settleYoung(ctx)
 		case <-s.journal.Full():
 		}
@@ -191,6 +195,25 @@ func (s *Source) keep(ctx context.Context) {
 			s.log.Info("the journal is written again")
 		}
 		failed = err != nil
+	}
+}
+
+// lull waits for a moment in which nothing is recorded, for as long again as keepEvery at the most: what is on its way to the
+// targets in a burst is acked after it, and need not be written.
+func (s *Source) lull(ctx context.Context) {
+	step := time.NewTicker(lullStep)
+	defer step.Stop()
+	for range int(keepEvery / lullStep) {
+		if time.Since(s.journal.Recorded()) > lullTime {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.journal.Full():
+			return
+		case <-step.C:
+		}
 	}
 }
 
