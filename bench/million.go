@@ -7,6 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"sersync/internal/httpd"
+	"sersync/internal/replicate"
 )
 
 // million is the size of both trees of this row.
@@ -132,6 +135,14 @@ func (b *bench) inMillion(ctx context.Context, site *site, top string) error {
 	if err := os.Rename(filepath.Join(site.source, top), filepath.Join(site.dir, "moved")); err != nil {
 		return err
 	}
+	// More than the budget allows.
+	if _, err := site.until(ctx, startLimit, func(s replicate.Status) bool { return s.Brake != nil }); err != nil {
+		return err
+	}
+	noticed := time.Since(began)
+	if _, err := httpd.NewClient(site.socket()).Approve(ctx, httpd.ApproveRequest{}); err != nil {
+		return fmt.Errorf("release the removal: %w", err)
+	}
 	at, err := seen.until(ctx, startLimit, func() bool { return gone(filepath.Join(site.targets[0], top)) })
 	if err != nil {
 		return fmt.Errorf("move it away: %w", err)
@@ -145,7 +156,7 @@ func (b *bench) inMillion(ctx context.Context, site *site, top string) error {
 		return err
 	}
 	b.table.info("moved out of the source: gone on the target after", at.Sub(began).Seconds(), "s",
-		fmt.Sprintf("%d paths are left; journal at rest after %.1f s; CPU %.2f s, written %.1f MB",
-			status.Indexed, time.Since(began).Seconds(), seconds(after.cpu-before.cpu), after.written-before.written))
+		fmt.Sprintf("held after %.2f s, then released; %d paths are left; journal at rest after %.1f s; CPU %.2f s, written %.1f MB",
+			seconds(noticed), status.Indexed, time.Since(began).Seconds(), seconds(after.cpu-before.cpu), after.written-before.written))
 	return nil
 }
