@@ -141,10 +141,10 @@ func (r *restarts) again(ctx context.Context, after string, changes int) error {
 	if changes == 0 {
 		return r.unchanged(ctx, after, took, sent)
 	}
-	what := fmt.Sprintf("%d files changed before a start after %s: ", changes, after)
-	r.bench.table.info(what+"there after", at.Sub(began).Seconds(), "s", fmt.Sprintf("watching after %v", took))
-	r.sent(what+"sent beside them", sent, changed)
-	return r.sizes("after it")
+	what := fmt.Sprintf("%d files changed before a start after %s", changes, after)
+	r.bench.table.info(what+": there after", at.Sub(began).Seconds(), "s", fmt.Sprintf("watching after %v", took))
+	r.sent(what+": sent beside them", sent, changed)
+	return r.sizes(what)
 }
 
 // unchanged is the start on a tree in which nothing changed.
