@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -62,8 +63,20 @@ func (b *bench) keptFigures(files int, memory, disk *keptBurst) {
 		b.table.info(fmt.Sprintf("burst of %d files, journal %s", files, k.name), seconds(median(k.took)), "s",
 			fmt.Sprintf("%s; source CPU %.2f s; written to disks %.1f MB", rounds(k.took), seconds(median(k.cpu)), k.written))
 	}
-	b.table.atMost("burst: journal on disk against in memory", ratio(median(disk.took), median(memory.took)), 1.1, "times", "")
-	b.table.info("burst: source CPU, on disk against in memory", ratio(median(disk.cpu), median(memory.cpu)), "times", "")
+	b.table.atMost("burst: journal on disk against in memory", medianRatio(disk.took, memory.took), 1.1, "times",
+		fmt.Sprintf("median of the rounds; of the medians %.2f", ratio(median(disk.took), median(memory.took))))
+	b.table.info("burst: source CPU, on disk against in memory", medianRatio(disk.cpu, memory.cpu), "times",
+		fmt.Sprintf("median of the rounds; of the medians %.2f", ratio(median(disk.cpu), median(memory.cpu))))
+}
+
+// medianRatio compares round by round: what else the machine does changes from round to round, and little within one.
+func medianRatio(a, b []time.Duration) float64 {
+	var ratios []float64
+	for i := range a {
+		ratios = append(ratios, ratio(a[i], b[i]))
+	}
+	slices.Sort(ratios)
+	return ratios[(len(ratios)-1)/2]
 }
 
 // keptBurst measures one burst, until the target is identical and sersync at rest.
