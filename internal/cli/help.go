@@ -37,6 +37,7 @@ Commands:
   watch FILE... [-mrq] [-e EVENTS]       print what happens, as inotifywait does
   service install|uninstall|print [--name N] [CONFIG]
                                          start a configuration at boot, by systemd
+  torture DIR [--seed N] [--duration D]  prove on this machine that nothing is lost, in an empty directory
   version                                print the version
   completion SHELL                       print completions for bash, zsh or fish
   help COMMAND                           explain one command

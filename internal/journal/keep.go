@@ -20,6 +20,8 @@ type keep struct {
 	at, failed, tried time.Time
 	err               error
 	clean             bool
+	// clearing: the transaction that is being written takes out what was below directories that went.
+	clearing bool
 }
 
 // retryTime is how long a commit that failed is not tried again.
@@ -155,10 +157,12 @@ func (j *Journal) write() error {
 		return err
 	}
 	tx, s := j.transaction(), j.store
+	j.clearing = len(tx.cleared) > 0
 	j.mu.Unlock()
 	err := s.write(tx)
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.clearing = false
 	if err != nil {
 		j.takeBack(tx)
 		s.lost = errors.Is(err, errDamaged)
@@ -195,12 +199,18 @@ func (j *Journal) renew() error {
 // destroys a directory on its target: the directory may come back as it was, and if the file still had what was in it
 // when we are killed, nobody would send it.
 func (j *Journal) Settled() bool {
+	if j.settled() {
+		return true
+	}
 	j.saving.Lock()
 	defer j.saving.Unlock()
+	return j.settled() || j.commit() == nil
+}
+
+func (j *Journal) settled() bool {
 	j.mu.Lock()
-	settled := j.store == nil || len(j.unsaved.cleared) == 0
-	j.mu.Unlock()
-	return settled || j.commit() == nil
+	defer j.mu.Unlock()
+	return j.store == nil || len(j.unsaved.cleared) == 0 && !j.clearing
 }
 
 // Close writes what the file lacks and closes it. clean says that nothing happened at the targets that is not in the

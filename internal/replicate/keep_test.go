@@ -445,3 +445,29 @@ func TestLiveChangesFlowWhileTheSourceIsCompared(t *testing.T) {
 		}
 	}
 }
+
+// P2: a file that was written after the last transaction, sent, and written again with the time of before arrives: after a kill
+// a time that somebody set says nothing.
+func TestP2FileWithASetTimeAfterAKillArrives(t *testing.T) {
+	t.Parallel()
+	r, _ := keptRig(t, nil)
+	r.start()
+	r.write("f", "before")
+	r.write("other", "x")
+	r.equal("one")
+	tail := r.saved()
+	set := time.Now() // later than what the journal has, and not in the future
+	for _, p := range []string{"f", "new"} {
+		r.write(p, "sent..")
+		r.must(os.Chtimes(filepath.Join(r.dir, p), set, set))
+	}
+	r.equal("one")
+	r.restart(func() {
+		r.must(os.WriteFile(r.journalFile(), tail, 0o600))
+		for _, p := range []string{"f", "new"} {
+			r.write(p, "second")
+			r.must(os.Chtimes(filepath.Join(r.dir, p), set, set))
+		}
+	})
+	r.equal("one")
+}

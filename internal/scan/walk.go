@@ -164,10 +164,8 @@ func (w *Walk) found(l *look, seen Seen) {
 	o := w.Observer
 	if !w.Prime {
 		h := Happened{Since: w.Since}
-		if w.Torn && seen.Stat.IsDir() {
-			if old := o.index.Stat(seen.At); !old.SameFile(seen.Stat) || old.Ctime != seen.Stat.Ctime {
-				h.Bits = change.Entries
-			}
+		if w.Torn {
+			h.Bits = o.torn(seen)
 		}
 		o.found(l, seen, h, h.Bits != 0)
 		return
@@ -181,6 +179,21 @@ func (w *Walk) found(l *look, seen Seen) {
 		f.Mark, f.Since = true, w.Since
 	}
 	l.findings = append(l.findings, f)
+}
+
+// torn are the bits of what changed since the index was kept: the targets may have something that came after that and is
+// not there any more.
+func (o *Observer) torn(seen Seen) change.Bits {
+	old := o.index.Stat(seen.At)
+	switch {
+	case old.SameFile(seen.Stat) && old.Ctime == seen.Stat.Ctime:
+		return 0
+	case seen.Stat.IsDir():
+		return change.Entries
+	case seen.Stat.IsRegular() && !seen.Stat.Natural():
+		return change.Content
+	}
+	return 0
 }
 
 // entries looks at the entries names of the directory that is open as fd, and returns the directories among them.
