@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"sersync/internal/change"
@@ -84,15 +85,8 @@ func (s *Source) goOn(sess *session, l journal.Loaded, now home) {
 	s.brake.restore(s.log, s.journal)
 	s.comeHome(sess, l, now)
 	s.moveDevices(sess)
-	known := map[string]bool{}
-	for _, name := range s.journal.Targets() {
-		known[name] = true
-	}
 	for _, t := range opts.Targets {
-		if owed := s.journal.Open(t.Name); !known[t.Name] {
-			s.log.Info("a new target is compared with the source; nothing is removed from it", "target", t.Name)
-			owed.Owe(change.Mark{Path: change.Root, Since: time.Now(), Bits: change.Tree})
-		}
+		s.fillNew(t.Name)
 	}
 	if !l.Clean {
 		s.tear(sess, l)
@@ -104,6 +98,15 @@ func (s *Source) goOn(sess *session, l journal.Loaded, now home) {
 	}
 	sess.heal(l.Saved)
 	s.log.Info("the source is compared with what was last known of it", "paths", s.journal.Indexed(), "known", l.Saved, "clean", l.Clean)
+}
+
+// fillNew owes everything to a target that the journal does not know yet.
+func (s *Source) fillNew(name string) {
+	if slices.Contains(s.journal.Targets(), name) {
+		return
+	}
+	s.log.Info("a new target is compared with the source; nothing is removed from it", "target", name)
+	s.journal.Open(name).Owe(change.Mark{Path: change.Root, Since: time.Now(), Bits: change.Tree})
 }
 
 // tear prepares for what was sent last before a kill and is not in the journal.
