@@ -27,6 +27,8 @@ const (
 const (
 	homeFact   = "home"
 	brakesFact = "brakes"
+	// indexingFact is since when the source is indexed for the first time, in nanoseconds; 0 once it was.
+	indexingFact = "indexing"
 )
 
 // home tells the root of a source from others, also after the machine was started again, when devices have other numbers.
@@ -66,6 +68,7 @@ func (s *Source) recall(sess *session) error {
 		s.oweAll(change.Tree | change.Extras)
 	case l.Fresh || err != nil:
 		s.log.Info("the source is indexed for the first time")
+		s.journal.SetFact(indexingFact, sess.opened.UnixNano())
 		if opts.Fill && !opts.Initial {
 			s.oweAll(change.Tree)
 		}
@@ -76,6 +79,17 @@ func (s *Source) recall(sess *session) error {
 	s.brake.moveHome(sess.root.Stat())
 	s.journal.SetFact(homeFact, now)
 	return nil
+}
+
+// begin owes what is asked for at each start, and has the file say that sersync runs before anything is sent: were it killed
+// before that, nobody would know.
+func (s *Source) begin() {
+	if s.options().Initial {
+		s.oweAll(change.Tree | change.Extras)
+	}
+	if err := s.journal.Commit(); err != nil {
+		s.log.Error("the journal cannot be written at the start", "error", err)
+	}
 }
 
 // goOn continues where the last run ended.
@@ -96,7 +110,13 @@ func (s *Source) goOn(sess *session, l journal.Loaded, now home) {
 			s.journal.Open(t.Name).Release()
 		}
 	}
-	sess.heal(l.Saved)
+	var since int64
+	if s.journal.Fact(indexingFact, &since) && since != 0 {
+		// It ended before all was indexed.
+		sess.opened = time.Unix(0, since)
+	} else {
+		sess.heal(l.Saved)
+	}
 	s.log.Info("the source is compared with what was last known of it", "paths", s.journal.Indexed(), "known", l.Saved, "clean", l.Clean)
 }
 

@@ -471,3 +471,33 @@ func TestP2FileWithASetTimeAfterAKillArrives(t *testing.T) {
 	})
 	r.equal("one")
 }
+
+// P2: a kill in the first moments of the first start forgets nothing that changed since, and sends nothing that was there before.
+func TestP2KillDuringTheFirstStartForgetsNothing(t *testing.T) {
+	t.Parallel()
+	r, _ := keptRig(t, nil)
+	r.write("before/f", "x")
+	r.eventually("the clock has ticked on", func() bool {
+		info, err := os.Stat(filepath.Join(r.dir, "before/f"))
+		return err == nil && scan.Now().After(info.ModTime())
+	})
+	r.start()
+	first, err := os.ReadFile(r.journalFile()) // before any of the tree is in it, or soon after
+	r.must(err)
+	r.write("during/f", "x")
+	r.wait()
+	r.write("during/gone", "x")
+	r.wait()
+	r.restart(func() {
+		r.must(os.WriteFile(r.journalFile(), first, 0o600))
+		r.write("after", "x")
+		r.must(os.Remove(filepath.Join(r.dir, "during/gone")))
+	})
+	r.wait()
+	if r.exists("one", "before/f") {
+		t.Error("what was there before the first start was sent")
+	}
+	if r.there("one", "during/f") != "x" || r.there("one", "after") != "x" || r.exists("one", "during/gone") {
+		t.Errorf("the target has %v", treetest.Snapshot(t, r.daemon.Dir("one"), nil))
+	}
+}
