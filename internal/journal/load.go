@@ -23,7 +23,8 @@ import (
 type Loaded struct {
 	// Fresh: there was none. The index is empty.
 	Fresh bool
-	// Lost is why the file that was there could not be used; Aside is where it is now. The index is empty.
+	// Lost is why the file that was there could not be used; Aside is where it is now, unless there was nothing in it. The
+	// index is empty.
 	Lost  error
 	Aside string
 	// Clean: the journal was closed as it should be. Otherwise things may have been sent that are not in it.
@@ -57,7 +58,8 @@ func (j *Journal) Keep(path, source string) (Loaded, error) {
 				return l, l.Lost
 			}
 		} else if c.meta.Format == 0 {
-			l.Fresh = true // made, and nothing was ever committed
+			// There was a run before, and nobody knows what it sent.
+			l.Lost = fmt.Errorf("read journal %q: nothing was ever written to it", path)
 		} else {
 			j.fill(c)
 			l.Clean, l.Saved = c.meta.Clean, c.meta.Saved

@@ -84,6 +84,9 @@ func (s *Source) recall(sess *session) error {
 // begin owes what is asked for at each start, and has the file say that sersync runs before anything is sent: were it killed
 // before that, nobody would know.
 func (s *Source) begin() {
+	for _, t := range s.options().Targets {
+		s.journal.Open(t.Name)
+	}
 	if s.options().Initial {
 		s.oweAll(change.Tree | change.Extras)
 	}
