@@ -76,7 +76,8 @@ func (t *Transport) diagnose(ctx context.Context, l line, s *spawner, e ending, 
 	}
 	err := t.probe(ctx, s, p, old)
 	if err != nil && !old {
-		if err = t.probe(ctx, s, p, true); err == nil {
+		var isOld bool
+		if isOld, err = t.isOld(ctx, s, p, err); isOld {
 			t.mu.Lock()
 			t.dialect.old = true
 			t.mu.Unlock()
@@ -95,6 +96,24 @@ func (t *Transport) diagnose(ctx context.Context, l line, s *spawner, e ending, 
 		return false, state
 	}
 	return false, nil
+}
+
+// oldProbes is how often a probe has to fail, and one without the newer options to succeed right after it, until the other
+// side is taken for an old one: a single failure may be a daemon that was started anew.
+const oldProbes = 3
+
+// isOld reports whether the other side cuts each probe with the newer options and none without. failed is how the first one
+// failed; err is how the last one did.
+func (t *Transport) isOld(ctx context.Context, s *spawner, p line, failed error) (isOld bool, err error) {
+	for range oldProbes - 1 {
+		if err := t.probe(ctx, s, p, true); err != nil {
+			return false, err
+		}
+		if failed = t.probe(ctx, s, p, false); failed == nil {
+			return false, nil
+		}
+	}
+	return t.probe(ctx, s, p, true) == nil, failed
 }
 
 // mayDiagnose reports whether it is time to ask again, and the present dialect.
