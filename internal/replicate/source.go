@@ -50,8 +50,8 @@ type Source struct {
 	stopped chan struct{}
 	// ctx is that of the senders: it outlives the one of Run while they drain. Nil before Run.
 	ctx context.Context
-	// unkept is why the journal is in memory alone; set before Ready.
-	unkept error
+	// notKept is why the journal is in memory alone.
+	notKept error
 	// clean: all that happened before the stop is in the journal.
 	clean atomic.Bool
 }
