@@ -279,3 +279,31 @@ func TestLargeFileThatIsCutInTheMiddleGoesOnFromThere(t *testing.T) {
 		t.Errorf("%d of %d bytes were sent after the cut", sent, len(large))
 	}
 }
+
+// An sshd that dies takes its rsync along, in the middle of a file.
+func TestSSHDaemonThatDiesInTheMiddleGetsTheRestWhenItIsBack(t *testing.T) {
+	t.Parallel()
+	sshd, dir := rsyncdtest.StartSSHD(t), t.TempDir()
+	r := faultRig(t, dir, nil, nil)
+	r.opts.Targets[0] = r.target("one", func(o *rsync.Options) {
+		*o = rsync.Options{
+			Host: "127.0.0.1", Port: sshd.Port(), User: sshd.User(), Dir: dir, Timeout: 20 * time.Second, Log: o.Log, Bandwidth: 512,
+			SSH: rsync.SSH{Identity: sshd.Key(), Args: []string{"-F", "none", "-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no"}},
+		}
+	})
+	var left []string
+	r.meets("away", func() {
+		r.write("large", strings.Repeat("a long text\n", 256<<10)) // six seconds
+		r.eventually("it is on its way", func() bool {
+			var err error
+			left, err = filepath.Glob(filepath.Join(dir, ".large.*"))
+			return err == nil && len(left) > 0
+		})
+		sshd.Stop()
+	}, func() {
+		for _, name := range left { // of a receiver that was killed; only a comparison finds it
+			r.must(os.Remove(name))
+		}
+		sshd.Restart()
+	})
+}
