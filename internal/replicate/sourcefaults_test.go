@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sersync/internal/replicate"
 	"sersync/internal/treetest"
 )
 
@@ -232,4 +233,41 @@ func TestSourceThatIsRemountedReadOnlyIsReplicatedAsBefore(t *testing.T) {
 	r.must(os.Remove(filepath.Join(r.dir, "d/g")))
 	r.equal("one")
 	treetest.Equal(t, r.dir, r.daemon.Dir("one"), nil)
+}
+
+// Without an instance of inotify a source cannot start, and says what to raise; one whose root comes back is watched again
+// when there is one.
+func TestSourceWithoutInotifyInstancesSaysSoAndIsWatchedWhenThereIsOne(t *testing.T) {
+	namespaces := &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}, GidMappingsEnableSetgroups: true,
+	}
+	if !apart(t, namespaces, func() error { return nil }) {
+		return
+	}
+	r := newRig(t, nil)
+	instances := func(n string) { r.must(os.WriteFile("/proc/sys/user/max_inotify_instances", []byte(n), 0)) }
+	r.write("d/f", "x")
+	instances("0")
+	src, err := replicate.New(r.opts)
+	r.must(err)
+	if err := src.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "max_user_instances") {
+		t.Errorf("the start: %v", err)
+	}
+	instances("100")
+	r.opts.Targets = []replicate.TargetOptions{r.target("one", nil)}
+	r.start()
+	r.equal("one")
+	away := r.dir + ".away"
+	r.must(os.Rename(r.dir, away))
+	r.eventually("the root is gone", func() bool { return r.src.Status().State == "root-gone" })
+	instances("0")
+	r.must(os.Rename(away, r.dir))
+	r.eventually("the status says why it is not watched", func() bool { return strings.Contains(r.src.Status().Error, "max_user_instances") })
+	r.write("d/f", "changed while nobody watched")
+	r.must(os.Mkdir(filepath.Join(r.dir, "new"), 0o755))
+	instances("100")
+	r.eventually("it is watched again", func() bool { s := r.src.Status(); return s.State == "watching" && s.Error == "" && s.Brake == nil })
+	r.equal("one")
 }
