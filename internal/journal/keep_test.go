@@ -483,6 +483,25 @@ func TestClockThatWasSetBackDelaysNothingForLong(t *testing.T) {
 	}
 }
 
+// What a clock that was ahead noticed was noticed in the past: whoever waits for all until now waits for it.
+func TestWhatWasNoticedIsInThePast(t *testing.T) {
+	for _, owed := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "journal.db")
+		j, _ := kept(t, path)
+		x := j.Open("x")
+		j.Record(scan.Finding{Path: "a", Stat: fileRow(1), Mark: true, Since: time.Now().AddDate(1, 0, 0)})
+		if owed {
+			x.PutBack(x.Take(1)...)
+		}
+		if err := j.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if since, ok := reread(t, path).Open("x").Oldest(); !ok || since.After(time.Now()) {
+			t.Errorf("owed %v: the oldest is of %v, %v", owed, since, ok)
+		}
+	}
+}
+
 // A disk that is full now and then makes no difference to what the file holds when it can be written.
 func TestCommitsThatFailLoseNothing(t *testing.T) {
 	mount := t.TempDir()

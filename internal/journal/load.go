@@ -165,7 +165,9 @@ func (j *Journal) fill(c contents) {
 		j.targets[string(m.Name)] = t
 	}
 	slices.SortFunc(c.log, func(a, b *entry) int { return cmp.Compare(a.place, b.place) })
+	now := time.Now()
 	for _, e := range c.log {
+		e.since = past(now, e.since)
 		j.entries[e.path] = e
 		j.push(e)
 	}
@@ -176,6 +178,7 @@ func (t *Target) fill(c *targetContents) {
 	slices.SortFunc(c.owed, func(a, b *owed) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, o := range c.owed {
 		t.owed[o.Path] = o
+		o.Since, o.later.since = past(now, o.Since), past(now, o.later.since)
 		switch {
 		case o.State == Retry || o.State == Dead:
 			o.Due = soon(now, o.Due)
@@ -206,6 +209,14 @@ func (t *Target) fill(c *targetContents) {
 // waits longer than a dead letter does, by a clock that nobody sets.
 func soon(now, due time.Time) time.Time {
 	return now.Add(min(due.Sub(now), time.Hour))
+}
+
+// past is when something that was read was noticed: before now, also by a clock that was set back since.
+func past(now, noticed time.Time) time.Time {
+	if noticed.After(now) {
+		return now
+	}
+	return noticed
 }
 
 // open keeps the journal, as it is, in the file.
