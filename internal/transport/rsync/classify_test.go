@@ -140,6 +140,15 @@ func TestDiskThatFailsIsToldFromABadPlace(t *testing.T) {
 	}
 }
 
+// A quota that is used up is as good as a full disk, whichever of the two exit codes comes with it.
+func TestQuotaThatIsUsedUpIsFull(t *testing.T) {
+	for _, code := range []int{exitPartial, exitFileIO} {
+		c := newClassifier(&Options{Module: "m"}, "/src", update, []change.Path{"f", "g"})
+		err := c.verdict(ending{code: code, began: true, stderr: `rsync: [receiver] write failed on "/f" (in m): Disk quota exceeded (122)` + "\n"}, time.Minute, &transport.Report{})
+		state(t, err, transport.Full)
+	}
+}
+
 func make250() []byte {
 	name := make([]byte, 250)
 	for i := range name {
