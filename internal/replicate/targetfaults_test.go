@@ -132,7 +132,8 @@ func TestTargetThatIsRemountedReadOnlyGetsTheRestWhenItCanBeWritten(t *testing.T
 func TestTargetWhoseDiskFailsGetsTheRestWhenItIsMountedAgain(t *testing.T) {
 	t.Parallel()
 	disk := newDisk(t)
-	r := faultRig(t, disk.dir, nil, nil)
+	// The mount point itself could be written while nothing is mounted there.
+	r := faultRig(t, filepath.Join(disk.dir, "data"), nil, nil)
 	r.meets("away", func() {
 		disk.fail()
 		// A receiver that was ready says it of the files, the next one cannot enter.
