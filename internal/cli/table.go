@@ -45,6 +45,9 @@ func (p *printer) instance(i instance) {
 
 func (p *printer) source(s replicate.Status) {
 	p.line("%s  %s", p.paint("source "+quote(s.Name), bold), p.paint(s.State, colourOf(s.State)))
+	if s.Error != "" {
+		p.line("  %s %s", p.paint("cannot be watched again yet:", red), s.Error)
+	}
 	by := ""
 	if s.Watcher != "" { // else the source is gone
 		by = " by " + s.Watcher

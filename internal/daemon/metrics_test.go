@@ -32,26 +32,26 @@ const patience = 60 * time.Second
 type life struct {
 	t    *testing.T
 	file string
-	log  *journal
+	log  *logged
 	hup  chan os.Signal
 	// up is closed when the daemon is up, done has what Run returned.
 	up   chan struct{}
 	done chan error
 }
 
-// journal is a log that can be read while it is written.
-type journal struct {
+// logged is a log that can be read while it is written.
+type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (j *journal) Write(p []byte) (int, error) {
+func (j *logged) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.text.Write(p)
 }
 
-func (j *journal) String() string {
+func (j *logged) String() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.text.String()
@@ -68,7 +68,7 @@ func live(t *testing.T, text string) *life {
 	t.Setenv(config.RunDirEnv, run)
 	t.Setenv(config.StateDirEnv, t.TempDir())
 	l := &life{
-		t: t, file: filepath.Join(t.TempDir(), "c.yaml"), log: new(journal),
+		t: t, file: filepath.Join(t.TempDir(), "c.yaml"), log: new(logged),
 		hup: make(chan os.Signal, 1), up: make(chan struct{}), done: make(chan error, 1),
 	}
 	l.configure(text)

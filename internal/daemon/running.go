@@ -2,11 +2,13 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"sersync/internal/config"
 	"sersync/internal/httpd"
+	"sersync/internal/journal"
 	"sersync/internal/replicate"
 )
 
@@ -39,9 +41,18 @@ func (d *Daemon) start(ctx context.Context, all []built) ([]*running, error) {
 			err = context.Cause(ctx)
 		}
 		stopAll(started)
-		return nil, fmt.Errorf("start source %q: %w", r.config.Name, err)
+		return nil, advised(fmt.Errorf("start source %q: %w", r.config.Name, err))
 	}
 	return started, nil
+}
+
+// advised is an error of a start with what a person can do about it.
+func advised(err error) error {
+	if errors.Is(err, journal.ErrInUse) {
+		return &Error{Err: err, Advice: "another sersync replicates a source of this name with the same state directory ('sersync status' shows all that run): " +
+			"put both targets into one configuration, or give each configuration a 'state_dir' of its own"}
+	}
+	return err
 }
 
 func (d *Daemon) startOne(ctx context.Context, b built) *running {

@@ -178,15 +178,11 @@ func (j *Journal) write() error {
 // renew makes a new file where the old one was taken away or is damaged: all that was in it is in memory. The journal is
 // locked.
 func (j *Journal) renew() error {
-	if !j.store.lost && j.store.there() {
+	ours := j.store.there()
+	if !j.store.lost && ours {
 		return nil
 	}
-	if j.store.there() {
-		if _, err := setAside(j.path); err != nil {
-			return err
-		}
-	}
-	s, err := openStore(j.path, 0)
+	s, err := newStore(j.path, ours)
 	if err != nil {
 		return err
 	}
@@ -194,6 +190,21 @@ func (j *Journal) renew() error {
 		j.store.close()
 	}
 	j.store = s
+	j.saveAll()
+	return nil
+}
+
+// KeepAnew keeps a journal in a file that could not be kept by Keep. What is in the file is older, and set aside.
+func (j *Journal) KeepAnew(path, source string) error {
+	j.saving.Lock()
+	defer j.saving.Unlock()
+	s, err := newStore(path, false)
+	if err != nil {
+		return fmt.Errorf("open journal %q: %w", path, err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.store, j.path, j.source, j.boot = s, path, source, bootID()
 	j.saveAll()
 	return nil
 }

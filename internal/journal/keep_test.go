@@ -475,8 +475,32 @@ func TestClockThatWasSetBackDelaysNothingForLong(t *testing.T) {
 	}
 	again := reread(t, path).Open("x")
 	again.Take(10)
-	if due, ok := again.Next(); !ok || time.Until(due) > time.Hour {
+	due, ok := again.Next()
+	if !ok || time.Until(due) > time.Hour {
 		t.Errorf("due at %v, %v", due, ok)
+	}
+	// Only a time of the monotonic clock stays where it is when the clock is set while we run.
+	if due == due.Round(0) {
+		t.Errorf("due at %v, by the clock on the wall", due)
+	}
+}
+
+// What a clock that was ahead noticed was noticed in the past: whoever waits for all until now waits for it.
+func TestWhatWasNoticedIsInThePast(t *testing.T) {
+	for _, owed := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "journal.db")
+		j, _ := kept(t, path)
+		x := j.Open("x")
+		j.Record(scan.Finding{Path: "a", Stat: fileRow(1), Mark: true, Since: time.Now().AddDate(1, 0, 0)})
+		if owed {
+			x.PutBack(x.Take(1)...)
+		}
+		if err := j.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if since, ok := reread(t, path).Open("x").Oldest(); !ok || since.After(time.Now()) {
+			t.Errorf("owed %v: the oldest is of %v, %v", owed, since, ok)
+		}
 	}
 }
 

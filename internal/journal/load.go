@@ -35,9 +35,6 @@ type Loaded struct {
 	Saved time.Time
 }
 
-// ErrInUse says that another process has the file.
-var ErrInUse = errors.New("it is in use by another process")
-
 // Keep reads what the file at path holds of the source, and keeps the journal in it from now on. Its directory is made.
 // It is called before anything else. A file that cannot be used is set aside and a new one takes its place. An error means that
 // nothing can be kept there; the journal goes on in memory alone.
@@ -50,8 +47,12 @@ func (j *Journal) Keep(path, source string) (Loaded, error) {
 		l.Fresh = true
 	} else {
 		c, err := j.load(path, source)
-		if errors.Is(err, ErrInUse) || errors.Is(err, os.ErrPermission) {
+		if errors.Is(err, ErrInUse) {
 			return l, fmt.Errorf("read journal %q: %w", path, err)
+		}
+		if errors.Is(err, os.ErrPermission) {
+			l.Lost = fmt.Errorf("read journal %q: %w", path, err)
+			return l, l.Lost
 		}
 		if err != nil {
 			if l.Aside, l.Lost = aside(path, err); l.Aside == "" {
@@ -108,7 +109,7 @@ func (j *Journal) load(path, source string) (contents, error) {
 	// All of it is read: page by page the disk would be waited for.
 	s, err := openStore(path, unix.MAP_POPULATE)
 	if errors.Is(err, bbolterrors.ErrTimeout) {
-		return contents{}, ErrInUse
+		return contents{}, taken(path)
 	}
 	if err != nil {
 		return contents{}, err
@@ -174,21 +175,23 @@ func (j *Journal) fill(c contents) {
 		j.targets[string(m.Name)] = t
 	}
 	slices.SortFunc(c.log, func(a, b *entry) int { return cmp.Compare(a.place, b.place) })
+	now := time.Now()
 	for _, e := range c.log {
+		e.since = past(now, e.since)
 		j.entries[e.path] = e
 		j.push(e)
 	}
 }
 
 func (t *Target) fill(c *targetContents) {
-	// The clock may have been set back since: nothing waits longer than a dead letter does.
-	latest := time.Now().Add(time.Hour)
+	now := time.Now()
 	slices.SortFunc(c.owed, func(a, b *owed) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, o := range c.owed {
 		t.owed[o.Path] = o
+		o.Since, o.later.since = past(now, o.Since), past(now, o.later.since)
 		switch {
 		case o.State == Retry || o.State == Dead:
-			o.Due = earliest(o.Due, latest)
+			o.Due = soon(now, o.Due)
 			t.timers = append(t.timers, timer{due: o.Due, o: o})
 		case o.State == Ready && o.low:
 			o.queued = true
@@ -201,7 +204,7 @@ func (t *Target) fill(c *targetContents) {
 		}
 	}
 	for p, a := range c.again {
-		a.due = earliest(a.due, latest)
+		a.due = soon(now, a.due)
 		t.again[p] = a
 		t.timers = append(t.timers, timer{due: a.due, again: p})
 	}
@@ -212,11 +215,18 @@ func (t *Target) fill(c *targetContents) {
 	}
 }
 
-func earliest(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
+// soon is when something that was read is due. The clock may have been set back since, or may be set while we run: nothing
+// waits longer than a dead letter does, by a clock that nobody sets.
+func soon(now, due time.Time) time.Time {
+	return now.Add(min(due.Sub(now), time.Hour))
+}
+
+// past is when something that was read was noticed: before now, also by a clock that was set back since.
+func past(now, noticed time.Time) time.Time {
+	if noticed.After(now) {
+		return now
 	}
-	return a
+	return noticed
 }
 
 // open keeps the journal, as it is, in the file.

@@ -17,6 +17,8 @@ const (
 	// lullTime is for how long nothing is recorded in a lull, lullStep how often that is asked.
 	lullTime = 200 * time.Millisecond
 	lullStep = 100 * time.Millisecond
+	// keepAnewEvery is how often a journal that could not be kept at the start is tried to be kept.
+	keepAnewEvery = 10 * time.Second
 	// tick bounds the kernel's: what is stamped on a file is older than the clock by as much.
 	tick = 20 * time.Millisecond
 	// barrierTime bounds the wait for the events that are on their way, when the journal is written.
@@ -56,14 +58,16 @@ func (s *Source) recall(sess *session) error {
 		return err
 	}
 	if err != nil {
-		s.unkept = err
+		s.setUnkept(err)
 		s.log.Error("the journal is kept in memory alone: what is owed is forgotten with a stop", "error", err,
-			"hint", "make the state directory usable, or name another one, and start sersync again")
+			"hint", "make the state directory usable: it is tried again; or name another one, and start sersync again")
 	}
 	s.brake.kept = func(f brakeFact) { s.journal.SetFact(brakesFact, f) }
 	switch {
 	case l.Lost != nil:
-		s.log.Error("the journal of the source cannot be read, a new one takes its place", "error", l.Lost, "aside", l.Aside)
+		if err == nil {
+			s.log.Error("the journal of the source cannot be read, a new one takes its place", "error", l.Lost, "aside", l.Aside)
+		}
 		s.brake.engage(s.log, journalLost, "the journal was lost: what the targets have too much may be meant")
 		s.oweAll(change.Tree | change.Extras)
 	case l.Fresh || err != nil:
@@ -202,6 +206,8 @@ func (s *Source) oweAll(bits change.Bits) {
 func (s *Source) keep(ctx context.Context) {
 	every := time.NewTicker(keepEvery)
 	defer every.Stop()
+	anew := time.NewTicker(keepAnewEvery)
+	defer anew.Stop()
 	failed := false
 	for {
 		select {
@@ -211,6 +217,8 @@ func (s *Source) keep(ctx context.Context) {
 			s.lull(ctx)
 			s.settleYoung(ctx)
 		case <-s.journal.Full():
+		case <-anew.C:
+			s.keepAnew()
 		}
 		err := s.journal.Commit()
 		switch {
@@ -241,6 +249,32 @@ func (s *Source) lull(ctx context.Context) {
 		case <-step.C:
 		}
 	}
+}
+
+// keepAnew tries again to keep a journal that is in memory alone because its directory could not be used.
+func (s *Source) keepAnew() {
+	if s.unkept() == nil {
+		return
+	}
+	opts := s.options()
+	err := s.journal.KeepAnew(journal.File(opts.StateDir, opts.Name, opts.Path), opts.Path)
+	s.setUnkept(err)
+	if err == nil {
+		s.log.Info("the journal can be written by now, and is kept")
+	}
+}
+
+// unkept is why the journal is in memory alone.
+func (s *Source) unkept() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.notKept
+}
+
+func (s *Source) setUnkept(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notKept = err
 }
 
 // settleYoung makes sure of rows whose files could have changed again without a trace: by now an event has said so.
@@ -307,8 +341,10 @@ func (s *Source) journalStatus() JournalStatus {
 	switch {
 	case k.Err != nil:
 		st.Error, st.Since = k.Err.Error(), &k.Failed
-	case s.unkept != nil:
-		st.Error = s.unkept.Error()
+	default:
+		if err := s.unkept(); err != nil {
+			st.Error = err.Error()
+		}
 	}
 	return st
 }

@@ -106,6 +106,7 @@ func (s *sender) failLarge(ctx context.Context, r *run, err error) {
 		s.owed.PutBack(r.marks()...)
 		return
 	}
+	s.lookAgain(te)
 	due := time.Now()
 	for _, m := range r.marks() {
 		if te.Kind == transport.Broken {

@@ -68,6 +68,8 @@ type plan struct {
 	// leftovers are parts of large files that nobody will go on with. They go first: the marks for which they
 	// are looked for are acked after that.
 	updates, contents, leftovers, removals *run
+	// short: nothing could be looked at for want of something on this side, so that nothing is sent.
+	short *transport.Error
 }
 
 // runs are the batches in their order: what goes comes last, so that a renamed file is there under its new
@@ -121,7 +123,7 @@ func (s *sender) look(sess *session, looks *scan.Looks, opts Options, p *plan, m
 	}
 	switch {
 	case err != nil:
-		s.fail(m, err)
+		s.unknown(p, m, err)
 	case !keeps(opts.Filter, m, seen):
 		s.owed.Ack(m)
 	case s.blocked(seen):
@@ -136,6 +138,16 @@ func (s *sender) look(sess *session, looks *scan.Looks, opts Options, p *plan, m
 		return s.update(sess, p, seen, m)
 	}
 	return 0
+}
+
+// unknown keeps a mark of which nobody knows what is there.
+func (s *sender) unknown(p *plan, m change.Mark, err error) {
+	if short := transport.Short(err); short != nil {
+		p.short = short
+		s.owed.PutBack(m)
+		return
+	}
+	s.fail(m, err)
 }
 
 // park puts a large file in its lane. A mark of what was below it, when it was a directory, is one of the file.

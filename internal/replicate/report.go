@@ -62,6 +62,17 @@ func (r report) sent(report transport.Report, run *run) {
 	}
 }
 
+// compared is a comparison that came to its end: the target can be reached and lets us in. It says nothing of whether it
+// takes anything.
+func (r report) compared() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch r.s.State {
+	case transport.Away.String(), transport.Busy.String(), transport.Refused.String(), transport.Misconfigured.String(), transport.SourceGone.String():
+		r.idle()
+	}
+}
+
 // idle is the state of a target that took what it was given. That it takes updates does not say that it
 // takes removals again.
 func (r report) idle() {

@@ -30,6 +30,8 @@ type rig struct {
 	src    *replicate.Source
 	stop   func()
 	logged *logBuffer
+	// other is the directory of a target of another daemon, where a test has one.
+	other string
 }
 
 // method is how the sources of all tests are watched that do not say it themselves. All of them run with the best one by:

@@ -16,8 +16,8 @@ const wakeEvery = time.Minute
 // agenda is when the sweeps of one target are due.
 type agenda struct {
 	at Schedule
-	// next is when at is due next.
-	next time.Time
+	// next is when at is due next, looked when the clock was looked at last; both by the clock on the wall.
+	next, looked time.Time
 	// from is the end of the last sweep, or the start; swept is how many there were.
 	from  time.Time
 	swept int
@@ -31,6 +31,10 @@ func (a *agenda) due(opts Options, now time.Time) (bool, time.Duration) {
 		a.at, a.next = opts.SweepAt, time.Time{}
 		a.schedule(now)
 	}
+	if a.looked.Sub(now.Round(0)) > clockTrust {
+		a.schedule(now) // the clock was set back
+	}
+	a.looked = now.Round(0)
 	if !a.next.IsZero() && !now.Before(a.next) {
 		a.schedule(now)
 		if !a.asked {

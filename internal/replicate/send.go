@@ -140,12 +140,23 @@ func targetError(err error) *transport.Error {
 	return &transport.Error{Kind: transport.Broken, Err: err}
 }
 
+// lookAgain owes what the target may have lost meanwhile: all of it when its directory cannot be entered, for that may be
+// another one when it can.
+func (s *sender) lookAgain(te *transport.Error) {
+	switch {
+	case te.Lost:
+		s.owed.Owe(change.Mark{Path: change.Root, Since: time.Now(), Bits: change.Tree})
+	case te.Kind == transport.Away:
+		s.owed.LookAgain()
+	}
+}
+
 // failed settles a run that failed as a whole: a state of the target, not of its paths.
 func (s *sender) failed(ctx context.Context, r *run, err error) {
 	marks := r.marks()
 	te := targetError(err)
-	if te.Kind == transport.Away && ctx.Err() == nil {
-		s.owed.LookAgain()
+	if ctx.Err() == nil {
+		s.lookAgain(te)
 	}
 	if te.Unclean {
 		s.owed.Again(time.Now().Add(te.Settle), marks...)

@@ -246,6 +246,10 @@ func (s *sender) batch(ctx context.Context) {
 	s.started, s.seq = time.Now(), s.src.journal.Seq()
 	s.paced = later(s.paced, s.started).Add(s.opts.Pace)
 	p := s.plan(sess, s.owed.Take(s.max))
+	if p.short != nil {
+		s.away.fail()
+		s.report.failed(p.short, s.away.until)
+	}
 	on := true
 	for _, run := range p.runs() {
 		// What follows a run that was not sent is not sent either.

@@ -42,6 +42,8 @@ type Source struct {
 	// current is nil before the root was opened and while it is gone.
 	current *session
 	state   string
+	// unopened is why a root that went cannot be opened and watched again.
+	unopened string
 	// closing are the sessions that are over and still in use.
 	closing sync.WaitGroup
 	// stopping: Run is about to end and starts no sender any more.
@@ -50,8 +52,8 @@ type Source struct {
 	stopped chan struct{}
 	// ctx is that of the senders: it outlives the one of Run while they drain. Nil before Run.
 	ctx context.Context
-	// unkept is why the journal is in memory alone; set before Ready.
-	unkept error
+	// notKept is why the journal is in memory alone.
+	notKept error
 	// clean: all that happened before the stop is in the journal.
 	clean atomic.Bool
 }
@@ -236,7 +238,6 @@ func (s *Source) leave() {
 func (s *Source) reopen(ctx context.Context, since time.Time) *session {
 	s.setState("root-gone")
 	s.brake.engage(s.log, rootGone, "the source root is not there any more: "+scan.ErrRootGone.Error())
-	said := ""
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -246,17 +247,29 @@ func (s *Source) reopen(ctx context.Context, since time.Time) *session {
 		case <-tick.C:
 		}
 		sess, err := s.open()
+		s.cannotOpen(err)
 		if err != nil {
-			if !errors.Is(err, fs.ErrNotExist) && err.Error() != said {
-				said = err.Error()
-				s.log.Error("the source root cannot be watched again yet", "error", err)
-			}
 			continue
 		}
 		sess.heal(since)
 		s.back(sess)
 		s.setState("scanning")
 		return sess
+	}
+}
+
+// cannotOpen keeps why the root cannot be opened and watched again, once it is back, and says it once.
+func (s *Source) cannotOpen(err error) {
+	why := ""
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		why = err.Error()
+	}
+	s.mu.Lock()
+	news := why != s.unopened
+	s.unopened = why
+	s.mu.Unlock()
+	if news && why != "" {
+		s.log.Error("the source root cannot be watched again yet", "error", err)
 	}
 }
 

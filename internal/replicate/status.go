@@ -9,6 +9,8 @@ type Status struct {
 	Path string `json:"path"`
 	// State is "starting", "scanning", "watching" or "root-gone".
 	State string `json:"state"`
+	// Error is why a root that went cannot be opened or watched again, other than that it is not there.
+	Error string `json:"error,omitempty"`
 	// Watcher is how the root is watched: "fanotify", "inotify" or "poll"; empty while it is gone.
 	Watcher string `json:"watcher"`
 	// Parts are those that are watched in another way than the root, and the root when there is a better way.

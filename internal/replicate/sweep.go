@@ -228,6 +228,7 @@ func (s *sender) sweep(ctx context.Context, c comparison) error {
 // swept settles the marks that asked for a comparison.
 func (s *sender) swept(ctx context.Context, marks []change.Mark, err error) {
 	if err == nil {
+		s.report.compared()
 		s.owed.Ack(marks...)
 		return
 	}
@@ -236,9 +237,7 @@ func (s *sender) swept(ctx context.Context, marks []change.Mark, err error) {
 		return
 	}
 	te := targetError(err)
-	if te.Kind == transport.Away {
-		s.owed.LookAgain()
-	}
+	s.lookAgain(te)
 	due := time.Now()
 	for _, m := range marks {
 		due = time.Now().Add(jitter(exponential(time.Second, backoffMax, s.owed.Tries(m.Path)+1)))

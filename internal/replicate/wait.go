@@ -136,7 +136,7 @@ func (s *Source) Status() Status {
 		Brake: s.brake.shown(), Journal: s.journalStatus(), Gaps: []Gap{}, Targets: []TargetStatus{},
 	}
 	s.mu.Lock()
-	st.State = s.state
+	st.State, st.Error = s.state, s.unopened
 	s.mu.Unlock()
 	if sess := s.session(); sess != nil {
 		w := sess.watcher.Status()

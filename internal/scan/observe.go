@@ -104,6 +104,8 @@ func (o *Observer) Observe(happened []Happened) {
 		seen, err := looks.Look(h.Path)
 		if err != nil {
 			l.findings = append(l.findings, Finding{Path: h.Path, Unsure: true, Mark: true, Since: h.Since, Bits: h.Bits})
+			// A walk comes back until it is known.
+			l.walks = append(l.walks, h.Path.Parent())
 			continue
 		}
 		if h.Moved && seen.At == h.Path && seen.Stat.IsDir() && o.index.Stat(h.Path).IsDir() {

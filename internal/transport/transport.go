@@ -4,8 +4,10 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"sersync/internal/change"
@@ -123,6 +125,8 @@ type Error struct {
 	// after Settle.
 	Unclean bool
 	Settle  time.Duration
+	// Lost says that the directory of the target could not be entered: what is in it when it can be is not known.
+	Lost bool
 	// Hint is what a person can do about it; empty when nothing.
 	Hint string
 	Err  error
@@ -131,6 +135,19 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("target %s: %v", e.Kind, e.Err) }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// Short is the Error of something for which this side had no descriptor, process or memory left; nil for any other err.
+func Short(err error) *Error {
+	for _, limit := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOMEM} {
+		if errors.Is(err, limit) {
+			return &Error{
+				Kind: Misconfigured, Err: err,
+				Hint: "raise the limits of open files and processes, for sersync (LimitNOFILE of its service, ulimit -n) or for the machine (sysctl fs.file-max)",
+			}
+		}
+	}
+	return nil
+}
 
 // Difference is one path in which a target differs from the source.
 type Difference struct {

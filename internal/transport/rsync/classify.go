@@ -28,6 +28,8 @@ type classifier struct {
 	limits map[change.Path]transport.Failure
 	// blocked are the failed paths for which no way could be made.
 	blocked map[change.Path]bool
+	// faulty are the failed paths for which the target's disk gave an error.
+	faulty map[change.Path]bool
 	// strange is the first line that was not understood, explained that there was one that was.
 	strange   string
 	explained bool
@@ -41,6 +43,7 @@ func newClassifier(o *Options, root string, l line, paths []change.Path) *classi
 		names:   newNames([]string{root, o.Dir}, paths, l.removes()),
 		removal: l.removes(), exact: l.base() == removeExact, trashing: l&trashing != 0,
 		failed: map[change.Path]transport.Failure{}, limits: map[change.Path]transport.Failure{}, blocked: map[change.Path]bool{},
+		faulty: map[change.Path]bool{},
 	}
 }
 
@@ -123,12 +126,23 @@ func (c *classifier) fail(line string, errno syscall.Errno, paths []change.Path)
 	if len(paths) == 0 {
 		c.wonder(line)
 	}
+	faulty := diskError(errno) && !strings.HasPrefix(line, fromSender)
 	for _, p := range paths {
-		for _, q := range c.names.below(p) {
+		for _, q := range append(slices.Clone(c.names.below(p)), p) {
 			c.failed[q] = transport.Failure{Path: q, Retry: !lasting(errno), Err: lineError(line, errno)}
+			c.faulty[q] = faulty
 		}
-		c.failed[p] = transport.Failure{Path: p, Retry: !lasting(errno), Err: lineError(line, errno)}
 	}
+}
+
+// diskFails reports whether the target's disk gave an error for every path: that is a state of the target.
+func (c *classifier) diskFails() bool {
+	for _, p := range c.names.sorted {
+		if !c.faulty[p] {
+			return false
+		}
+	}
+	return len(c.names.sorted) > 0
 }
 
 func (c *classifier) limit(line string, paths []change.Path) {
@@ -212,9 +226,7 @@ type names struct {
 func newNames(prefixes []string, paths []change.Path, removal bool) names {
 	n := names{listed: make(map[change.Path]bool, len(paths)), sorted: slices.Sorted(slices.Values(paths)), removal: removal}
 	for _, p := range prefixes {
-		if p = strings.Trim(p, "/"); p != "" {
-			n.prefixes = append(n.prefixes, p)
-		}
+		n.prefixes = append(n.prefixes, strings.Trim(p, "/"))
 	}
 	for _, p := range paths {
 		n.listed[p] = true
@@ -291,8 +303,11 @@ func (n names) forms(name string) []change.Path {
 	}
 	for _, prefix := range n.prefixes {
 		rest, ok := strings.CutPrefix(strings.TrimLeft(name, "/"), prefix)
-		if !ok || rest != "" && rest[0] != '/' {
+		switch {
+		case !ok, prefix != "" && rest != "" && rest[0] != '/':
 			continue
+		case prefix == "" && !strings.HasPrefix(name, "/"):
+			continue // it is below the root of a module that is the root of its daemon, or is no such name
 		}
 		if p, ok := pathOf("./" + strings.TrimLeft(rest, "/")); ok {
 			forms = append(forms, p)

@@ -76,6 +76,18 @@ func TestMessagesAreAttributedToPaths(t *testing.T) {
 	}
 }
 
+// A daemon that changed its root to the module names what is in it from there.
+func TestMessagesOfADaemonThatChangedItsRootAreAttributed(t *testing.T) {
+	c := newClassifier(&Options{Module: "m"}, "/src", update, []change.Path{"d", "d/f", "g"})
+	var report transport.Report
+	err := c.verdict(ending{code: exitPartial, stderr: `rsync: [generator] failed to set times on "/d" (in m): Operation not permitted (1)
+rsync: [receiver] mkstemp "/d/.f.dc2RhB" (in m) failed: Operation not permitted (1)
+`}, 0, &report)
+	if err != nil || !slices.Equal(pathsOf(report.Failed), []change.Path{"d/f"}) || !slices.Equal(pathsOf(report.Limits), []change.Path{"d"}) {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
+
 // A name that looks like the rest of a message makes itself fail, and never hides another's failure.
 func TestNameThatLooksLikeAMessageHidesNothing(t *testing.T) {
 	paths := []change.Path{"q", `q" (in m) -> "f`}
@@ -103,6 +115,37 @@ rsync error: error in rsync protocol data stream (code 12) at io.c(285) [sender=
 `}, time.Minute, &transport.Report{})
 	if e := state(t, err, transport.Misconfigured); e.Unclean {
 		t.Errorf("unclean: %v", err)
+	}
+}
+
+// A disk that gives errors for everything is a state of the target; one bad place on it is that of a path.
+func TestDiskThatFailsIsToldFromABadPlace(t *testing.T) {
+	bad := func(name string) string {
+		return `rsync: [receiver] mkstemp "/` + name + `.AbC123" (in m) failed: Input/output error (5)` + "\n"
+	}
+	for _, test := range []struct {
+		stderr string
+		failed int
+	}{{bad(".f") + bad(".g"), 0}, {bad(".f"), 1}, {`rsync: [sender] read errors mapping "/src/f": Input/output error (5)` + "\n", 1}} {
+		c := newClassifier(&Options{Module: "m"}, "/src", update, []change.Path{"f", "g"})
+		var report transport.Report
+		err := c.verdict(ending{code: exitPartial, stderr: test.stderr}, 0, &report)
+		if test.failed == 0 {
+			if e := state(t, err, transport.Broken); e.Hint != hintDisk {
+				t.Errorf("%s: hint %q", test.stderr, e.Hint)
+			}
+		} else if err != nil || len(report.Failed) != test.failed {
+			t.Errorf("%s: %+v, %v", test.stderr, report, err)
+		}
+	}
+}
+
+// A quota that is used up is as good as a full disk, whichever of the two exit codes comes with it.
+func TestQuotaThatIsUsedUpIsFull(t *testing.T) {
+	for _, code := range []int{exitPartial, exitFileIO} {
+		c := newClassifier(&Options{Module: "m"}, "/src", update, []change.Path{"f", "g"})
+		err := c.verdict(ending{code: code, began: true, stderr: `rsync: [receiver] write failed on "/f" (in m): Disk quota exceeded (122)` + "\n"}, time.Minute, &transport.Report{})
+		state(t, err, transport.Full)
 	}
 }
 

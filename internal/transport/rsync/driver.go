@@ -234,7 +234,7 @@ func (t *Transport) key(root *os.File) (spawnKey, error) {
 		if err := unix.Stat(t.o.Dir, &st); err != nil {
 			return key, &transport.Error{
 				Kind: transport.Away, Err: fmt.Errorf("look at target directory %q: %w", t.o.Dir, err),
-				Hint: "make the directory, or mount what belongs there",
+				Hint: "make the directory, or mount what belongs there", Lost: true,
 			}
 		}
 		key.target = fileID{st.Dev, st.Ino}
@@ -256,7 +256,7 @@ func (t *Transport) spawnerFor(root *os.File) (*spawner, error) {
 	}
 	s, err := newSpawner(&t.o, root, key, accessRead)
 	if err != nil {
-		return nil, err
+		return nil, startError(err)
 	}
 	if t.spawner != nil {
 		t.spawner.close()

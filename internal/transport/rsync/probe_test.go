@@ -168,8 +168,8 @@ func TestProbeOverSSH(t *testing.T) {
 	s := startSSHD(t)
 	dir := t.TempDir()
 	there, err := New(Options{
-		Host: "127.0.0.1", Port: s.port, User: s.user, Dir: dir,
-		SSH: SSH{Identity: s.key, Args: []string{"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"}},
+		Host: "127.0.0.1", Port: s.Port(), User: s.User(), Dir: dir,
+		SSH: SSH{Identity: s.Key(), Args: []string{"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"}},
 	})
 	if err != nil {
 		t.Fatal(err)

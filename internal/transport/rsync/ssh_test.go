@@ -1,88 +1,30 @@
 package rsync
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
 	"sersync/internal/change"
 	"sersync/internal/transport"
+	"sersync/internal/transport/rsync/rsyncdtest"
 	"sersync/internal/transport/transporttest"
 )
 
-// sshd is a real ssh daemon on a port of the loopback interface, with keys of its own.
-type sshd struct {
-	port int
-	key  string
-	user string
-}
+// sshd is a real ssh daemon.
+type sshd struct{ *rsyncdtest.SSHD }
 
 func startSSHD(t *testing.T) sshd {
 	t.Helper()
-	dir := t.TempDir()
-	for _, name := range []string{"host", "key"} {
-		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name)).CombinedOutput(); err != nil {
-			t.Fatalf("make key: %v\n%s", err, out)
-		}
-	}
-	if os.Getuid() == 0 { // sshd wants it; a package's service would have made it
-		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	me, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := sshd{port: l.Addr().(*net.TCPAddr).Port, key: filepath.Join(dir, "key"), user: me.Username}
-	l.Close()
-	config := fmt.Sprintf("ListenAddress 127.0.0.1\nPort %d\nHostKey %s\nAuthorizedKeysFile %s.pub\nStrictModes no\nPidFile none\n"+
-		"UsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n", s.port, filepath.Join(dir, "host"), s.key)
-	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	cmd := exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", filepath.Join(dir, "config"))
-	cmd.Stderr = &log
-	cmd.WaitDelay = time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start sshd: %v", err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("sshd log:\n%s", log.String())
-		}
-	})
-	poll(t, "sshd", func() bool {
-		c, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(s.port))
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
-	return s
+	return sshd{rsyncdtest.StartSSHD(t)}
 }
 
 func (s sshd) options(dir string) Options {
 	return Options{
-		Host: "127.0.0.1", Port: s.port, User: s.user, Dir: dir, Timeout: 20 * time.Second,
-		SSH: SSH{Identity: s.key, Args: []string{"-F", "none", "-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no"}},
+		Host: "127.0.0.1", Port: s.Port(), User: s.User(), Dir: dir, Timeout: 20 * time.Second,
+		SSH: SSH{Identity: s.Key(), Args: []string{"-F", "none", "-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no"}},
 	}
 }
 

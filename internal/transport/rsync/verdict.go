@@ -32,8 +32,12 @@ const (
 	exitSSH         = 255
 )
 
+// fromSender begins the messages of this side.
+const fromSender = "rsync: [sender]"
+
 const (
 	hintInstall = "install rsync: apt install rsync, dnf install rsync, apk add rsync"
+	hintDisk    = "the disk of the target, or what it is mounted from, reports errors: see the log of the kernel there"
 	hintRemoval = "let the daemon's module accept --delete-missing-args (see \"refuse options\"), and run rsync 3.1 or newer there"
 	hintLogin   = "compare user and password file with \"auth users\" and the secrets file of the daemon"
 )
@@ -71,6 +75,9 @@ func (c *classifier) failure(e ending) *transport.Error {
 		if kind, ok := diskState(e.stderr); ok {
 			return &transport.Error{Kind: kind, Err: e.err()}
 		}
+		if c.diskFails() {
+			return &transport.Error{Kind: transport.Broken, Err: e.err(), Hint: hintDisk}
+		}
 		if c.strange != "" || e.code == exitPartial && !c.explained {
 			return &transport.Error{Kind: transport.Broken, Err: fmt.Errorf("rsync said what is not understood: %q: %w", c.strange, e.err())}
 		}
@@ -103,6 +110,10 @@ func (e ending) state(removal bool) *transport.Error {
 		kind, hint = transport.Misconfigured, "one of the two rsyncs does not accept the options: see the rsync options of this target"
 	case diskKnown:
 		kind = disk
+	case e.lostDisk():
+		kind, hint = transport.Away, hintDisk
+	case e.code == exitFileIO && receiverLine(e.stderr, diskError):
+		hint = hintDisk
 	case e.code == exitFiles && says("getcwd"):
 		kind = transport.SourceGone
 	case e.code == exitFileIO && says("mkdir"), e.code == exitFiles && says("change_dir"):
@@ -116,7 +127,12 @@ func (e ending) state(removal bool) *transport.Error {
 	case e.code == exitSocket, e.code == exitStream, e.code == exitTimeout, e.code == exitConnect:
 		kind = transport.Away
 	}
-	return &transport.Error{Kind: kind, Hint: hint}
+	return &transport.Error{Kind: kind, Hint: hint, Lost: e.lostModule() || e.lostDisk() || e.code == exitFiles && says("change_dir")}
+}
+
+// lostModule reports whether the daemon could not enter the directory of its module.
+func (e ending) lostModule() bool {
+	return e.code == exitStart && (strings.Contains(e.stderr, "chdir failed") || strings.Contains(e.stderr, "chroot failed"))
 }
 
 // startState is why a daemon did not let us in.
@@ -131,11 +147,14 @@ func (e ending) startState() (transport.Kind, string) {
 		return transport.Refused, "compare the module's name with the daemon's configuration"
 	case says("access denied"):
 		return transport.Refused, "add our address to \"hosts allow\" of the daemon's module"
-	case says("chdir failed"):
-		return transport.Broken, "the directory of the daemon's module is missing there"
+	case e.lostModule():
+		return transport.Away, "see whether the directory of the daemon's module is there, and its disk mounted and well"
 	}
 	return transport.Broken, ""
 }
+
+// lostDisk reports whether the target's disk gave an error for its directory.
+func (e ending) lostDisk() bool { return e.code == exitFiles && receiverLine(e.stderr, diskError) }
 
 func (e ending) sshState() (transport.Kind, string) {
 	switch {
@@ -179,19 +198,38 @@ func (e ending) unconnected() bool {
 }
 
 // diskState is what a full or read-only disk of the target made rsync say, for whatever path.
-func diskState(stderr string) (transport.Kind, bool) {
-	for line := range strings.SplitSeq(stderr, "\n") {
-		if strings.HasPrefix(line, "rsync: [sender]") {
-			continue
-		}
-		switch errnoOf(line) {
+func diskState(stderr string) (kind transport.Kind, ok bool) {
+	ok = receiverLine(stderr, func(errno syscall.Errno) bool {
+		switch errno {
 		case syscall.ENOSPC, syscall.EDQUOT:
-			return transport.Full, true
+			kind = transport.Full
 		case syscall.EROFS:
-			return transport.ReadOnly, true
+			kind = transport.ReadOnly
+		default:
+			return false
+		}
+		return true
+	})
+	return kind, ok
+}
+
+// receiverLine reports whether there is a message that is not the sender's with such an error.
+func receiverLine(stderr string, such func(syscall.Errno) bool) bool {
+	for line := range strings.SplitSeq(stderr, "\n") {
+		if !strings.HasPrefix(line, fromSender) && such(errnoOf(line)) {
+			return true
 		}
 	}
-	return 0, false
+	return false
+}
+
+// diskError reports whether an error is one of a disk, or of what is mounted in its place.
+func diskError(errno syscall.Errno) bool {
+	switch errno {
+	case syscall.EIO, syscall.ENXIO, syscall.ENODEV, syscall.EUCLEAN, syscall.ESTALE, syscall.ENOTCONN:
+		return true
+	}
+	return false
 }
 
 // err is the first message of a run with its exit code.
@@ -205,6 +243,9 @@ func (e ending) err() error {
 
 // startError is why a run could not even be started.
 func startError(err error) error {
+	if short := transport.Short(fmt.Errorf("start rsync: %w", err)); short != nil {
+		return short
+	}
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return &transport.Error{Kind: transport.Misconfigured, Hint: hintInstall, Err: fmt.Errorf("start rsync: %w", err)}
 	}

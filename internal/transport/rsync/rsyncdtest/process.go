@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -156,11 +157,38 @@ func (d *Daemon) Thaw() {
 // Children are the processes of the daemon beside the one that listens: one or two for each connection.
 func (d *Daemon) Children() []int {
 	d.t.Helper()
+	var pids []int
+	for pid, fields := range processes(d.t) {
+		if fields[2] == strconv.Itoa(d.proc.pid) && pid != d.proc.pid {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// descendants are the processes that a process started, and those that they started.
+func descendants(t testing.TB, ancestor int) []int {
+	t.Helper()
+	all := processes(t)
+	var found []int
+	for parents := []int{ancestor}; len(parents) > 0; parents = parents[1:] {
+		for pid, fields := range all {
+			if fields[1] == strconv.Itoa(parents[0]) {
+				found, parents = append(found, pid), append(parents, pid)
+			}
+		}
+	}
+	return found
+}
+
+// processes are state, parent and process group of all that have not ended.
+func processes(t testing.TB) map[int][]string {
+	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
-		d.t.Fatalf("list processes: %v", err)
+		t.Fatalf("list processes: %v", err)
 	}
-	var pids []int
+	all := map[int][]string{}
 	for _, name := range stats {
 		b, err := os.ReadFile(name)
 		if err != nil {
@@ -169,9 +197,9 @@ func (d *Daemon) Children() []int {
 		// pid (name) state ppid pgrp: the name may hold anything, the last bracket ends it.
 		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		if len(fields) > 2 && fields[0] != "Z" && fields[2] == strconv.Itoa(d.proc.pid) && pid != d.proc.pid {
-			pids = append(pids, pid)
+		if len(fields) > 2 && fields[0] != "Z" {
+			all[pid] = fields
 		}
 	}
-	return pids
+	return all
 }

@@ -142,6 +142,28 @@ func (d *Daemon) write(name, content string) {
 	}
 }
 
+// Configure changes the modules; those that stay keep their directories. The daemon reads it with the next connection.
+func (d *Daemon) Configure(modules ...Module) {
+	d.t.Helper()
+	d.o.Modules = modules
+	for _, m := range modules {
+		if m.Dir == "" {
+			m.Dir = d.modules[m.Name]
+		}
+		d.modules[m.Name] = m.Dir
+	}
+	d.write("rsyncd.conf.new", d.config())
+	if err := os.Rename(d.path("rsyncd.conf.new"), d.path("rsyncd.conf")); err != nil {
+		d.t.Fatalf("replace the configuration of the rsync daemon: %v", err)
+	}
+}
+
+// SetPassword changes the password that the daemon wants, not that of its client.
+func (d *Daemon) SetPassword(password string) {
+	d.t.Helper()
+	d.write("secrets", User+":"+password+"\n")
+}
+
 func freePort(t testing.TB, address string) int {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
