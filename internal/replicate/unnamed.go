@@ -31,6 +31,8 @@ type unnamed struct {
 	news    chan struct{}
 	// ever: there was such a file.
 	ever bool
+	// oldest is since when something waits that was not looked up yet, and asking of what is being looked up.
+	oldest, asking time.Time
 	// lost is since when there were too many.
 	lost time.Time
 	// sought are those for which the tree was looked at, at last at the time; whole is how long such a look took.
@@ -48,6 +50,9 @@ func (u *unnamed) add(e watch.Event) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.ever = true
+	if u.oldest.IsZero() {
+		u.oldest = e.At
+	}
 	u.wait(e)
 }
 
@@ -88,9 +93,29 @@ func (u *unnamed) any() bool {
 func (u *unnamed) take() map[change.Inode]watch.Event {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.asking, u.oldest = u.oldest, time.Time{}
 	all := u.waiting
 	u.waiting = map[change.Inode]watch.Event{}
 	return all
+}
+
+// queueTime bounds how long after it happened the kernel tells of something.
+const queueTime = time.Second
+
+// sure is until when all that happened has a name, if that is not until at.
+func (u *unnamed) sure(at time.Time) time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.ever {
+		return at
+	}
+	since := time.Now()
+	for _, waits := range []time.Time{u.oldest, u.asking} {
+		if !waits.IsZero() {
+			since = earlier(since, waits)
+		}
+	}
+	return earlier(at, since.Add(-queueTime))
 }
 
 // walked says how long a look at the whole tree took.
@@ -105,6 +130,7 @@ func (u *unnamed) walked(took time.Duration) {
 func (u *unnamed) seek(files map[change.Inode]watch.Event, walking, urgent bool) (since time.Time, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.asking = time.Time{} // the intake was told
 	now := time.Now()
 	may := !walking && now.Sub(u.last) >= max(seekEvery, seekShare*u.whole)
 	if since, ok = u.lost, !u.lost.IsZero() && (may || urgent); ok {
