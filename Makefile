@@ -5,11 +5,12 @@ GOFUMPT     ?= $(GO) run mvdan.cc/gofumpt@v0.12.0
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 NFPM        ?= $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.4
 GOTESTFLAGS ?=
+DURATION    ?= 30m
 LDFLAGS      = -s -w -X sersync/internal/cli.Version=$(VERSION)
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run build test race lint fmt bench man completion packages packages-test clean deps
+.PHONY: help run build test race lint fmt bench torture soak man completion packages packages-test clean deps
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +49,14 @@ fmt: ## format everything
 
 bench: deps build ## the comparison with rsync, lsyncd and (SERSYNC254=its binary) sersync 2.5.4, as one table
 	$(GO) run ./bench $(BENCHFLAGS)
+
+torture: deps build ## kill, cut and freeze everything for some three minutes, and see that nothing is lost (TORTUREFLAGS for more)
+	@for args in "--seed 1 --duration 90s --kills 50" "--seed 2 --duration 40s" $(if $(filter 0,$(shell id -u)),"--seed 3 --duration 50s --power"); do \
+		dir=$$(mktemp -d) && bin/sersync torture $$dir $$args $(TORTUREFLAGS) && rmdir $$dir || exit 1; \
+	done
+
+soak: deps build ## steady changes and faults for DURATION; fails when memory, goroutines or descriptors grow
+	@dir=$$(mktemp -d) && bin/sersync torture $$dir --soak --duration $(DURATION) $(TORTUREFLAGS) && rmdir $$dir
 
 man: ## man pages of sersync and each command, into dist/man
 	$(GO) run -ldflags "-X sersync/internal/cli.Version=$(VERSION)" ./etc/man dist/man

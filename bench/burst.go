@@ -112,7 +112,7 @@ func (b *bench) burst(ctx context.Context, p peer) (took time.Duration, err erro
 		return 0, err
 	}
 	began := time.Now()
-	written, err := writeBurst(site.source, c)
+	written, err := writeBurst(site.source, burstFiles, c)
 	if err != nil {
 		return 0, err
 	}
@@ -128,9 +128,9 @@ func (b *bench) burst(ctx context.Context, p peer) (took time.Duration, err erro
 }
 
 // writeBurst writes the files and returns their names in the order of writing.
-func writeBurst(source string, c *content) ([]string, error) {
+func writeBurst(source string, files int, c *content) ([]string, error) {
 	var written []string
-	for i := range burstFiles {
+	for i := range files {
 		name := filepath.Join(dirName(i%burstDirs), fmt.Sprintf("n%04d", i))
 		if err := os.WriteFile(filepath.Join(source, name), c.next(blockSize), 0o644); err != nil {
 			return nil, fmt.Errorf("write the burst: %w", err)
@@ -146,15 +146,29 @@ func (s *site) identical(ctx context.Context, target int, written []string, limi
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
 	defer cancel()
 	for {
+		at, err := s.arrived(ctx, target, written)
+		if err != nil {
+			return at, err
+		}
+		written = nil
+		if err := compareTrees(s.source, s.targets[target]); err == nil || !errors.Is(err, errDiffers) {
+			return at, err
+		}
+		if err := s.wait(ctx, 2*time.Millisecond); err != nil {
+			return at, err
+		}
+	}
+}
+
+// arrived returns when a target was first seen to hold all that was written.
+func (s *site) arrived(ctx context.Context, target int, written []string) (time.Time, error) {
+	for {
 		at := time.Now()
 		for len(written) > 0 && sameStat(filepath.Join(s.source, written[0]), filepath.Join(s.targets[target], written[0])) {
 			written = written[1:]
 		}
 		if len(written) == 0 {
-			err := compareTrees(s.source, s.targets[target])
-			if err == nil || !errors.Is(err, errDiffers) {
-				return at, err
-			}
+			return at, nil
 		}
 		if err := s.wait(ctx, 2*time.Millisecond); err != nil {
 			return at, fmt.Errorf("%d files are missing: %w", len(written), err)

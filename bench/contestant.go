@@ -83,8 +83,11 @@ func (c *contestant) target(name string, i int) string {
 
 // sampleChange rewrites one file and adds a sample for every target.
 func (c *contestant) sampleChange(ctx context.Context) error {
-	name := c.file()
-	data := c.content.next(blockSize)
+	return c.write(ctx, c.file(), c.content.next(blockSize))
+}
+
+// write rewrites the named file and adds a sample for every target.
+func (c *contestant) write(ctx context.Context, name string, data []byte) error {
 	lags, err := c.sample(ctx, func() (*exec.Cmd, error) {
 		err := os.WriteFile(c.source(name), data, 0o644)
 		if c.bare == nil {

@@ -50,9 +50,12 @@ func (b *bench) sersyncPeer() peer {
 func (b *bench) sersyncCommand(initial bool) func(*site) (*exec.Cmd, error) {
 	return func(s *site) (*exec.Cmd, error) {
 		var text strings.Builder
-		fmt.Fprintf(&text, "sources:\n  - path: %s\n    initial: %t\n    targets:\n", s.source, initial)
+		fmt.Fprintf(&text, "socket: %s\nsources:\n  - path: %s\n    initial: %t\n    targets:\n", s.socket(), s.source, initial)
 		for _, url := range s.urls {
 			fmt.Fprintf(&text, "      - url: %s\n        password_file: %s\n", url, s.passwordFile)
+		}
+		if s.metrics != "" {
+			fmt.Fprintf(&text, "metrics:\n  listen: %s\n", s.metrics)
 		}
 		config := filepath.Join(s.dir, "sersync.yaml")
 		if err := os.WriteFile(config, []byte(text.String()), 0o600); err != nil {
@@ -64,7 +67,7 @@ func (b *bench) sersyncCommand(initial bool) func(*site) (*exec.Cmd, error) {
 		}
 		cmd := exec.Command(binary, "run", config)
 		// Two of them run side by side, and neither meets one that the machine is in use for.
-		cmd.Env = append(os.Environ(), "SERSYNC_RUN_DIR="+filepath.Join(s.dir, "run"), "SERSYNC_STATE_DIR="+filepath.Join(s.dir, "state"))
+		cmd.Env = append(os.Environ(), "SERSYNC_RUN_DIR="+filepath.Join(s.dir, "run"), "SERSYNC_STATE_DIR="+s.state)
 		return cmd, nil
 	}
 }

@@ -17,6 +17,8 @@ type process struct {
 	output string
 	done   chan struct{}
 	err    error
+	// over: nothing of it runs any more, and its number may be another's by now.
+	over bool
 }
 
 // startProcess starts a program whose output goes to a file.
@@ -58,18 +60,27 @@ func (p *process) ended() error {
 
 // stop ends the process politely, then its whole group.
 func (p *process) stop() error {
-	err := unix.Kill(p.pid(), unix.SIGTERM)
+	return p.end(unix.SIGTERM, 5*time.Second)
+}
+
+// end ends the process by a signal, and its whole group when it has ended, or does not within the limit.
+func (p *process) end(signal unix.Signal, limit time.Duration) error {
+	if p.over {
+		return nil
+	}
+	err := unix.Kill(p.pid(), signal)
 	if err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("end %q: %w", p.cmd.Path, err)
 	}
 	select {
 	case <-p.done:
-	case <-time.After(5 * time.Second):
+	case <-time.After(limit):
 	}
 	if err := unix.Kill(-p.pid(), unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("kill %q: %w", p.cmd.Path, err)
 	}
 	<-p.done
+	p.over = true
 	return nil
 }
 

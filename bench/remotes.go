@@ -83,7 +83,7 @@ func (b *bench) burstCPU(ctx context.Context, remotes int) (used time.Duration, 
 	if err != nil {
 		return 0, err
 	}
-	written, err := writeBurst(site.source, c)
+	written, err := writeBurst(site.source, burstFiles, c)
 	if err != nil {
 		return 0, err
 	}
@@ -105,7 +105,7 @@ func (s *site) bareCPU(ctx context.Context, c *content, byName bool) (time.Durat
 	if err := s.startBare(ctx); err != nil {
 		return 0, err
 	}
-	written, err := writeBurst(s.source, c)
+	written, err := writeBurst(s.source, burstFiles, c)
 	if err != nil {
 		return 0, err
 	}

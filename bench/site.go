@@ -24,10 +24,14 @@ type site struct {
 	urls         []string
 	port         int
 	passwordFile string
+	// state is where sersync keeps its state, metrics the address of its metrics; empty for none.
+	state, metrics string
 	// sourceCPU and targetCPU count the CPU time of the peer and of the daemon.
 	sourceCPU, targetCPU *account
 	// process is the peer; nil for bare runs.
 	process *process
+	// daemon is that of the targets; nil when it shares its namespaces with the peer.
+	daemon *process
 }
 
 // newSite makes the directories; nothing runs yet.
@@ -35,6 +39,7 @@ func newSite(s *stage, name string, targets int) (*site, error) {
 	site := &site{stage: s, dir: filepath.Join(s.dir, name)}
 	site.source = filepath.Join(site.dir, "source")
 	site.passwordFile = filepath.Join(site.dir, "password")
+	site.state = filepath.Join(site.dir, "state")
 	var err error
 	if site.port, err = freePort(); err != nil {
 		return nil, err
@@ -78,14 +83,13 @@ func (s *site) startBare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	daemon, err := s.run(cmd, "daemon")
-	if err != nil {
+	if s.daemon, err = s.run(cmd, "daemon"); err != nil {
 		return err
 	}
-	if err := s.targetCPU.add(daemon.pid()); err != nil {
+	if err := s.targetCPU.add(s.daemon.pid()); err != nil {
 		return err
 	}
-	return waitForPort(ctx, s.port, daemon.ended)
+	return waitForPort(ctx, s.port, s.daemon.ended)
 }
 
 // start runs the daemon and the peer. It does not wait until the peer replicates.
@@ -96,6 +100,11 @@ func (s *site) start(ctx context.Context, p peer) error {
 	if err := s.startBare(ctx); err != nil {
 		return err
 	}
+	return s.startPeer(p)
+}
+
+// startPeer runs the peer alone: the daemon is up, or must not be.
+func (s *site) startPeer(p peer) error {
 	cmd, err := p.command(s)
 	if err != nil {
 		return err

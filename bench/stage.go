@@ -18,6 +18,8 @@ const imageSize = 16 << 30
 // stage is a file system made fresh for one measurement, and all that runs on it. What was made last is ended first.
 type stage struct {
 	dir string
+	// disk is a directory beside the file system of the stage, on that of the machine's temporary files.
+	disk string
 	// daemonOptions are lines for the configuration of the rsync daemons.
 	daemonOptions string
 	closes        []func() error
@@ -29,7 +31,7 @@ func (b *bench) newStage(ctx context.Context) (_ *stage, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("make directory of the stage: %w", err)
 	}
-	s := &stage{dir: filepath.Join(base, "fs")}
+	s := &stage{dir: filepath.Join(base, "fs"), disk: filepath.Join(base, "disk")}
 	if b.nodelay {
 		s.daemonOptions = "socket options = TCP_NODELAY\n"
 	}
@@ -39,8 +41,10 @@ func (b *bench) newStage(ctx context.Context) (_ *stage, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if err := os.Mkdir(s.dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make mount point: %w", err)
+	for _, dir := range []string{s.dir, s.disk} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("make mount point: %w", err)
+		}
 	}
 	if b.disk {
 		err = mountImage(ctx, filepath.Join(base, "image"), s.dir)

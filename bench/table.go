@@ -138,7 +138,7 @@ func format(value float64, unit string) string {
 	switch unit {
 	case "":
 		return ""
-	case "files", "files/s":
+	case "files", "files/s", "targets":
 		return fmt.Sprintf("%.0f %s", value, unit)
 	case "ms", "s", "times":
 		return fmt.Sprintf("%.2f %s", value, unit)

@@ -38,6 +38,14 @@ func TestPercentileIsTheNearestRank(t *testing.T) {
 	}
 }
 
+func TestMedianRatioComparesRoundByRound(t *testing.T) {
+	// The second round was a slow one for both.
+	a, b := []time.Duration{11, 220, 10}, []time.Duration{10, 200, 10}
+	if got := medianRatio(a, b); got != 1.1 {
+		t.Errorf("medianRatio = %v, want 1.1", got)
+	}
+}
+
 func TestTableIsAlignedAndSaysWhatIsShort(t *testing.T) {
 	table := table{Machine: "a machine", row: "burst"}
 	table.info("bare", 0.15, "s", "")

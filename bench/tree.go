@@ -71,7 +71,7 @@ func (b *bench) startOnTree(ctx context.Context, p peer, dirs int) (err error) {
 	}
 	names := treeNames(dirs)
 	for _, root := range []string{site.source, site.targets[0]} {
-		if err := makeTree(ctx, root, names); err != nil {
+		if err := makeTree(ctx, root, names, treeFilesEach); err != nil {
 			return fmt.Errorf("make the tree: %w", err)
 		}
 	}
@@ -136,7 +136,7 @@ func treeNames(n int) []string {
 }
 
 // makeTree makes directories and files, all of one age.
-func makeTree(ctx context.Context, root string, names []string) error {
+func makeTree(ctx context.Context, root string, names []string, filesEach int) error {
 	mtime := time.Unix(1_700_000_000, 0)
 	data := make([]byte, treeFileSize)
 	for _, name := range names {
@@ -147,7 +147,7 @@ func makeTree(ctx context.Context, root string, names []string) error {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
-		for f := range treeFilesEach {
+		for f := range filesEach {
 			if err := writeAged(filepath.Join(dir, "f"+strconv.Itoa(f)), data, mtime); err != nil {
 				return err
 			}

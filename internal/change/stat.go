@@ -40,6 +40,10 @@ func (s Stat) IsDir() bool { return s.Mode&unix.S_IFMT == unix.S_IFDIR }
 // IsRegular reports whether the path is a regular file.
 func (s Stat) IsRegular() bool { return s.Mode&unix.S_IFMT == unix.S_IFREG }
 
+// Natural reports whether the last that happened to a regular file was a write: nobody gave it another mtime since, nor
+// another name. No other content of it ever had this mtime.
+func (s Stat) Natural() bool { return s.Mtime == s.Ctime }
+
 // SameFile reports whether both are the same inode.
 func (s Stat) SameFile(t Stat) bool { return s.Inode() == t.Inode() }
 

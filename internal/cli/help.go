@@ -8,7 +8,7 @@ Usage:
   sersync [-r] [-d] [-o FILE] [-n N]     the flags of sersync 2.5.4
 
 Commands:
-  run CONFIG [-d] [-r] [-n N]            replicate what a configuration says (confxml.xml or YAML)
+  run CONFIG [-d] [-r] [--fill] [-n N]   replicate what a configuration says (confxml.xml or YAML)
   sync SRC TARGET... [--once|--dry-run]  replicate one directory, without a configuration
   diff CONFIG [--source S] [--target T] [--json]
                                          say in what the targets differ; changes nothing; 0 equal, 1 different, 2 trouble
@@ -37,6 +37,7 @@ Commands:
   watch FILE... [-mrq] [-e EVENTS]       print what happens, as inotifywait does
   service install|uninstall|print [--name N] [CONFIG]
                                          start a configuration at boot, by systemd
+  torture DIR [--seed N] [--duration D]  prove on this machine that nothing is lost, in an empty directory
   version                                print the version
   completion SHELL                       print completions for bash, zsh or fish
   help COMMAND                           explain one command

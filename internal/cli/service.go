@@ -117,7 +117,7 @@ func (u units) usable() error {
 	// sd_booted(3)
 	if info, err := os.Lstat("/run/systemd/system"); err != nil || info.Mode().Type() != fs.ModeDir {
 		return fail(exitError, "this machine was not booted by systemd",
-			"start it from what boots the machine, as /etc/rc.local: sersync run -r -d CONFIG; stop it with: kill \"$(cat /run/sersync/NAME.pid)\"")
+			"start it from what boots the machine, as /etc/rc.local: sersync run --fill -d CONFIG; stop it with: kill \"$(cat /run/sersync/NAME.pid)\"")
 	}
 	return nil
 }

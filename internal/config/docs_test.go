@@ -36,8 +36,8 @@ func TestExamplesParse(t *testing.T) {
 	short, told := parseGood(t, "conf", text)
 	equal(t, []string(nil), told)
 	want = source(35, "/data/www", []filter.Rule{filter.Glob("", "*.swp"), filter.Glob("", "/cache/")},
-		target(79, Daemon, "172.16.1.41", "backup", func(t *Target) { t.User, t.PasswordFile = "rsync_backup", "/etc/rsync.password" }))
-	want.Initial = true
+		target(80, Daemon, "172.16.1.41", "backup", func(t *Target) { t.User, t.PasswordFile = "rsync_backup", "/etc/rsync.password" }))
+	want.Fill = true
 	equal(t, want.Identity(), short.Sources[0].Identity())
 	equal(t, want.Targets[0].Identity(), short.Sources[0].Targets[0].Identity())
 

@@ -73,7 +73,7 @@ func (x *xmlReader) inotify(e *element, s *Source) {
 	must := func(name string) bool {
 		is := on(name)
 		if !is {
-			x.warn(e.child(name).at(), "events are dropped, as the switch is off:", name, "what they tell of does not arrive before the next sweep")
+			x.warn(e.child(name).at(), "events are dropped, as the switch is off:", name, "what they tell of does not arrive before the next start or sweep")
 		}
 		return is
 	}

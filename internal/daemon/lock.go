@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,18 +31,29 @@ type lock struct {
 	path string
 }
 
+// deadHolder is how long a lock may outlive its holder: that of a process that was killed is held by what it was about to
+// start until that is.
+const deadHolder = time.Second
+
 // acquire locks the file at path, or says in a HeldError who holds it.
 func acquire(path string, holder Holder) (*lock, error) {
-	for {
+	for late := time.Now().Add(deadHolder); ; {
 		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("open lock: %w", err)
 		}
-		if err := flock(file); err != nil {
-			defer file.Close()
-			if errors.Is(err, unix.EWOULDBLOCK) {
-				return nil, &HeldError{What: holder.What, Holder: readHolder(path)}
+		err = flock(file)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			file.Close()
+			held := readHolder(path)
+			if held.dead() && time.Now().Before(late) {
+				<-time.After(10 * time.Millisecond)
+				continue
 			}
+			return nil, &HeldError{What: holder.What, Holder: held}
+		}
+		if err != nil {
+			file.Close()
 			return nil, fmt.Errorf("lock %q: %w", path, err)
 		}
 		// The last holder removes the file before it unlocks it; then what is locked here is
@@ -58,6 +70,9 @@ func acquire(path string, holder Holder) (*lock, error) {
 		return &lock{file: file, path: path}, nil
 	}
 }
+
+// dead reports whether the process of the holder is gone.
+func (h Holder) dead() bool { return h.PID > 0 && errors.Is(unix.Kill(h.PID, 0), unix.ESRCH) }
 
 // release removes the file, then unlocks it.
 func (l *lock) release() {

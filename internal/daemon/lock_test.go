@@ -149,3 +149,30 @@ func TestPairsAreLockedAllOrNone(t *testing.T) {
 	}
 	d.releaseBut(nil)
 }
+
+// A process that was killed while it started another one leaves its lock to that for a moment: nobody is turned away for it.
+func TestLockOfADeadHolderIsWaitedFor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := acquire(path, Holder{PID: gone.Process.Pid, Config: "of one that was killed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command("sleep", "0.3")
+	child.ExtraFiles = []*os.File{l.file}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l.file.Close() // not unlocked: the child has it
+	again, err := acquire(path, Holder{PID: os.Getpid()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.release()
+	if err := child.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -83,7 +83,25 @@ func sourceFamilies() []family[replicate.Status] {
 		}
 		return oneOf(replicate.BrakeKinds(), kind)
 	}, "kind")
+	add(prometheus.GaugeValue, "journal_bytes", "Size of the journal's file.", one(func(s status) int64 { return s.Journal.Bytes }))
+	add(prometheus.GaugeValue, "journal_saved_timestamp_seconds", "When the journal's file was last written, in seconds since 1970.", saved)
+	add(prometheus.GaugeValue, "journal_unsaved_rows", "Rows that the journal's file does not have yet.",
+		one(func(s status) int { return s.Journal.Unsaved }))
+	add(prometheus.GaugeValue, "journal_failing", "1 while the journal cannot be kept on disk.", one(func(s status) int {
+		if s.Journal.Error != "" {
+			return 1
+		}
+		return 0
+	}))
 	return all
+}
+
+// saved has no value for a journal that was never written: 1970 would be an age of half a century.
+func saved(s replicate.Status) map[string]float64 {
+	if s.Journal.Saved == nil {
+		return nil
+	}
+	return map[string]float64{"": float64(s.Journal.Saved.UnixMilli()) / 1000}
 }
 
 func targetFamilies() []family[replicate.TargetStatus] {

@@ -18,12 +18,16 @@ import (
 
 // busy is a status in which something can be said of everything.
 func busy() Status {
+	written := time.Unix(1_000_000, 500_000_000)
 	return Status{
 		Version: "3.0", ReloadError: "no such file",
 		Sources: []replicate.Status{{
 			Name: "www", State: "watching", Watches: 3, Overflows: 2, Marks: 40, Open: 1, Indexed: 9,
 			Gaps:  []replicate.Gap{{Path: "some/dir"}},
 			Brake: &replicate.Brake{Kind: "root-empty", Held: 4},
+			Journal: replicate.JournalStatus{
+				Path: "some/journal", Bytes: 65536, Saved: &written, Unsaved: 12, Error: "no space left on device", Since: &written,
+			},
 			Targets: []replicate.TargetStatus{
 				{
 					Name: "rsync://h/m", State: "away", Lag: 1.5, Waiting: 10, WaitingBytes: 2048, Retrying: 2, Held: 4, Dead: 1,
@@ -81,6 +85,10 @@ func TestMetricsSayWhatTheStatusSays(t *testing.T) {
 		"sersync_source_open_files ":                                  1,
 		"sersync_source_indexed_paths ":                               9,
 		"sersync_source_brake_engaged kind=root-empty,":               1,
+		"sersync_source_journal_bytes ":                               65536,
+		"sersync_source_journal_saved_timestamp_seconds ":             1_000_000.5,
+		"sersync_source_journal_unsaved_rows ":                        12,
+		"sersync_source_journal_failing ":                             1,
 		"sersync_target_state ,state=away,target=rsync://h/m":         1,
 		"sersync_target_lag_seconds ,target=rsync://h/m":              1.5,
 		"sersync_target_owed_paths ,state=pending,target=rsync://h/m": 4,
@@ -109,6 +117,18 @@ func TestMetricsSayWhatTheStatusSays(t *testing.T) {
 		if strings.Contains(sample, "some/") {
 			t.Errorf("%s has the path of a file", sample)
 		}
+	}
+}
+
+func TestJournalThatWasNeverWrittenHasNoAge(t *testing.T) {
+	s := busy()
+	s.Sources[0].Journal = replicate.JournalStatus{}
+	all := samples(t, s)
+	if v, ok := all["sersync_source_journal_saved_timestamp_seconds source=www"]; ok {
+		t.Errorf("it was saved at %v", v)
+	}
+	if v, ok := all["sersync_source_journal_failing source=www"]; v != 0 || !ok {
+		t.Errorf("failing: %v, %v", v, ok)
 	}
 }
 

@@ -22,7 +22,7 @@ type Event struct {
 	Time   time.Time `json:"time"`
 	Source string    `json:"source,omitempty"`
 	Target string    `json:"target,omitempty"`
-	// Op is "update", "update-content", "update-large", "remove" or "remove-exact".
+	// Op is "update", "update-content", "update-large", "update-large-content", "remove" or "remove-exact".
 	Op string `json:"op,omitempty"`
 	// Paths is how many paths the batch had; Names are the first few, quoted where they hold anything but plain text.
 	Paths int      `json:"paths,omitempty"`

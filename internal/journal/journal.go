@@ -33,6 +33,8 @@ type Journal struct {
 	targets     map[string]*Target
 	index       index
 	young       []youngRow
+	// recorded is when something was recorded last.
+	recorded time.Time
 	// twice is when what is marked now is marked again; zero when it is not.
 	twice func(target string) time.Time
 
@@ -93,6 +95,7 @@ func (j *Journal) Record(findings ...scan.Finding) {
 	defer j.mu.Unlock()
 	now := time.Now()
 	j.index.now = uint32(now.Sub(j.start)/time.Second) + 1
+	j.recorded = now
 	marked := false
 	for _, f := range findings {
 		if !f.Unsure {

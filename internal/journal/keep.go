@@ -20,6 +20,10 @@ type keep struct {
 	at, failed, tried time.Time
 	err               error
 	clean             bool
+	// writing is how many rows the transaction has that is being written; clearing: it takes out what was below directories
+	// that went.
+	writing  int
+	clearing bool
 }
 
 // retryTime is how long a commit that failed is not tried again.
@@ -43,7 +47,7 @@ type Kept struct {
 func (j *Journal) Kept() Kept {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	k := Kept{Path: j.path, Saved: j.at, Unsaved: j.unsavedSize(), Err: j.err, Failed: j.failed}
+	k := Kept{Path: j.path, Saved: j.at, Unsaved: j.unsavedSize() + j.writing, Err: j.err, Failed: j.failed}
 	if info, err := os.Stat(j.path); err == nil {
 		k.Bytes = info.Size()
 	}
@@ -53,14 +57,14 @@ func (j *Journal) Kept() Kept {
 // Full gets a value when there is so much to save that it should not wait.
 func (j *Journal) Full() <-chan struct{} { return j.full }
 
-// Unsaved reports whether the file lacks anything.
-func (j *Journal) Unsaved() bool {
+// Recorded is when something was recorded last; zero before that.
+func (j *Journal) Recorded() time.Time {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.lacking()
+	return j.recorded
 }
 
-// lacking is Unsaved under the lock.
+// lacking reports whether the file lacks anything. The journal is locked.
 func (j *Journal) lacking() bool {
 	return j.store != nil && (j.unsaved.meta || j.clean || j.unsavedSize() > 0)
 }
@@ -154,11 +158,14 @@ func (j *Journal) write() error {
 		j.mu.Unlock()
 		return err
 	}
+	j.writing = j.unsavedSize()
 	tx, s := j.transaction(), j.store
+	j.clearing = len(tx.cleared) > 0
 	j.mu.Unlock()
 	err := s.write(tx)
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.writing, j.clearing = 0, false
 	if err != nil {
 		j.takeBack(tx)
 		s.lost = errors.Is(err, errDamaged)
@@ -195,12 +202,18 @@ func (j *Journal) renew() error {
 // destroys a directory on its target: the directory may come back as it was, and if the file still had what was in it
 // when we are killed, nobody would send it.
 func (j *Journal) Settled() bool {
+	if j.settled() {
+		return true
+	}
 	j.saving.Lock()
 	defer j.saving.Unlock()
+	return j.settled() || j.commit() == nil
+}
+
+func (j *Journal) settled() bool {
 	j.mu.Lock()
-	settled := j.store == nil || len(j.unsaved.cleared) == 0
-	j.mu.Unlock()
-	return settled || j.commit() == nil
+	defer j.mu.Unlock()
+	return j.store == nil || len(j.unsaved.cleared) == 0 && !j.clearing
 }
 
 // Close writes what the file lacks and closes it. clean says that nothing happened at the targets that is not in the

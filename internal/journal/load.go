@@ -23,7 +23,8 @@ import (
 type Loaded struct {
 	// Fresh: there was none. The index is empty.
 	Fresh bool
-	// Lost is why the file that was there could not be used; Aside is where it is now. The index is empty.
+	// Lost is why the file that was there could not be used; Aside is where it is now, unless there was nothing in it. The
+	// index is empty.
 	Lost  error
 	Aside string
 	// Clean: the journal was closed as it should be. Otherwise things may have been sent that are not in it.
@@ -57,7 +58,8 @@ func (j *Journal) Keep(path, source string) (Loaded, error) {
 				return l, l.Lost
 			}
 		} else if c.meta.Format == 0 {
-			l.Fresh = true // made, and nothing was ever committed
+			// There was a run before, and nobody knows what it sent.
+			l.Lost = fmt.Errorf("read journal %q: nothing was ever written to it", path)
 		} else {
 			j.fill(c)
 			l.Clean, l.Saved = c.meta.Clean, c.meta.Saved
@@ -131,6 +133,8 @@ type filler struct {
 	index *index
 	dir   change.Path
 	at    *row
+	// rows are made many at a time: there may be millions.
+	rows []row
 }
 
 func (f *filler) row(p change.Path, st change.Stat) {
@@ -147,7 +151,13 @@ func (f *filler) row(p change.Path, st change.Stat) {
 	if f.at.names == nil {
 		f.at.names = map[string]*row{}
 	}
-	f.at.names[strings.Clone(p.Name())] = &row{stat: st, stored: true}
+	if len(f.rows) == 0 {
+		f.rows = make([]row, 64)
+	}
+	r := &f.rows[0]
+	f.rows = f.rows[1:]
+	r.stat, r.stored = st, true
+	f.at.names[strings.Clone(p.Name())] = r
 	f.index.size++
 	f.index.link(p, st)
 }
@@ -300,11 +310,20 @@ func (j *Journal) Move(devs map[uint64]uint64) {
 func (j *Journal) Mounts() map[uint64]change.Path {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	tops := map[uint64]change.Path{}
-	j.index.each(func(p change.Path, r *row) {
-		if _, known := tops[r.stat.Dev]; !known && r.stat.IsDir() {
-			tops[r.stat.Dev] = p
+	tops := map[uint64]change.Path{j.index.root.stat.Dev: change.Root}
+	var below func(p change.Path, r *row)
+	below = func(p change.Path, r *row) {
+		for name, child := range r.names {
+			if !child.stat.IsDir() {
+				continue
+			}
+			at := p.Join(name)
+			if _, known := tops[child.stat.Dev]; !known {
+				tops[child.stat.Dev] = at
+			}
+			below(at, child)
 		}
-	})
+	}
+	below(change.Root, j.index.root)
 	return tops
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
@@ -218,10 +219,13 @@ func clearBelow(b *bbolt.Bucket, dir change.Path) error {
 		prefix = nil
 	}
 	c := b.Cursor()
-	for k, _ := c.Seek(prefix); k != nil && strings.HasPrefix(string(k), string(prefix)); k, _ = c.Seek(prefix) {
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix) && k != nil; {
+		// On from here: what is deleted leaves empty pages, which a search from the start would pass each time.
+		at := slices.Clone(k)
 		if err := c.Delete(); err != nil {
 			return err
 		}
+		k, _ = c.Seek(at)
 	}
 	return nil
 }

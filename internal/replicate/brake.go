@@ -69,7 +69,7 @@ func (b *brake) save() {
 		}
 	}
 	for p, m := range b.mounts {
-		f.Mounts = append(f.Mounts, mountFact{Path: []byte(p), Dev: m.dev, Since: m.since})
+		f.Mounts = append(f.Mounts, mountFact{[]byte(p), m})
 	}
 	b.kept(f)
 }
@@ -81,7 +81,7 @@ func (b *brake) restore(log *slog.Logger, j *journal.Journal) {
 		return
 	}
 	for _, m := range f.Mounts {
-		b.loseMount(log, change.Path(m.Path), m.Dev, m.Since)
+		b.loseMount(log, change.Path(m.Path), m.lostMount)
 	}
 	for _, on := range f.Engaged {
 		if on.Kind == rootGone || on.Kind == rootReplaced {

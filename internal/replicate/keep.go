@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"sersync/internal/change"
@@ -13,6 +14,9 @@ import (
 const (
 	// keepEvery is how often the journal is written to its file: what a kill may lose of it is looked for again by a walk.
 	keepEvery = time.Second
+	// lullTime is for how long nothing is recorded in a lull, lullStep how often that is asked.
+	lullTime = 200 * time.Millisecond
+	lullStep = 100 * time.Millisecond
 	// tick bounds the kernel's: what is stamped on a file is older than the clock by as much.
 	tick = 20 * time.Millisecond
 	// barrierTime bounds the wait for the events that are on their way, when the journal is written.
@@ -23,6 +27,8 @@ const (
 const (
 	homeFact   = "home"
 	brakesFact = "brakes"
+	// indexingFact is since when the source is indexed for the first time, in nanoseconds; 0 once it was.
+	indexingFact = "indexing"
 )
 
 // home tells the root of a source from others, also after the machine was started again, when devices have other numbers.
@@ -62,6 +68,7 @@ func (s *Source) recall(sess *session) error {
 		s.oweAll(change.Tree | change.Extras)
 	case l.Fresh || err != nil:
 		s.log.Info("the source is indexed for the first time")
+		s.journal.SetFact(indexingFact, sess.opened.UnixNano())
 		if opts.Fill && !opts.Initial {
 			s.oweAll(change.Tree)
 		}
@@ -74,6 +81,20 @@ func (s *Source) recall(sess *session) error {
 	return nil
 }
 
+// begin owes what is asked for at each start, and has the file say that sersync runs before anything is sent: were it killed
+// before that, nobody would know.
+func (s *Source) begin() {
+	for _, t := range s.options().Targets {
+		s.journal.Open(t.Name)
+	}
+	if s.options().Initial {
+		s.oweAll(change.Tree | change.Extras)
+	}
+	if err := s.journal.Commit(); err != nil {
+		s.log.Error("the journal cannot be written at the start", "error", err)
+	}
+}
+
 // goOn continues where the last run ended.
 func (s *Source) goOn(sess *session, l journal.Loaded, now home) {
 	opts := s.options()
@@ -81,15 +102,8 @@ func (s *Source) goOn(sess *session, l journal.Loaded, now home) {
 	s.brake.restore(s.log, s.journal)
 	s.comeHome(sess, l, now)
 	s.moveDevices(sess)
-	known := map[string]bool{}
-	for _, name := range s.journal.Targets() {
-		known[name] = true
-	}
 	for _, t := range opts.Targets {
-		if owed := s.journal.Open(t.Name); !known[t.Name] {
-			s.log.Info("a new target is compared with the source; nothing is removed from it", "target", t.Name)
-			owed.Owe(change.Mark{Path: change.Root, Since: time.Now(), Bits: change.Tree})
-		}
+		s.fillNew(t.Name)
 	}
 	if !l.Clean {
 		s.tear(sess, l)
@@ -99,8 +113,23 @@ func (s *Source) goOn(sess *session, l journal.Loaded, now home) {
 			s.journal.Open(t.Name).Release()
 		}
 	}
-	sess.heal(l.Saved)
+	var since int64
+	if s.journal.Fact(indexingFact, &since) && since != 0 {
+		// It ended before all was indexed.
+		sess.opened = time.Unix(0, since)
+	} else {
+		sess.heal(l.Saved)
+	}
 	s.log.Info("the source is compared with what was last known of it", "paths", s.journal.Indexed(), "known", l.Saved, "clean", l.Clean)
+}
+
+// fillNew owes everything to a target that the journal does not know yet.
+func (s *Source) fillNew(name string) {
+	if slices.Contains(s.journal.Targets(), name) {
+		return
+	}
+	s.log.Info("a new target is compared with the source; nothing is removed from it", "target", name)
+	s.journal.Open(name).Owe(change.Mark{Path: change.Root, Since: time.Now(), Bits: change.Tree})
 }
 
 // tear prepares for what was sent last before a kill and is not in the journal.
@@ -179,6 +208,7 @@ func (s *Source) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-every.C:
+			s.lull(ctx)
 			s.settleYoung(ctx)
 		case <-s.journal.Full():
 		}
@@ -191,6 +221,25 @@ func (s *Source) keep(ctx context.Context) {
 			s.log.Info("the journal is written again")
 		}
 		failed = err != nil
+	}
+}
+
+// lull waits for a moment in which nothing is recorded, for as long again as keepEvery at the most: what is on its way to the
+// targets in a burst is acked after it, and need not be written.
+func (s *Source) lull(ctx context.Context) {
+	step := time.NewTicker(lullStep)
+	defer step.Stop()
+	for range int(keepEvery / lullStep) {
+		if time.Since(s.journal.Recorded()) > lullTime {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.journal.Full():
+			return
+		case <-step.C:
+		}
 	}
 }
 

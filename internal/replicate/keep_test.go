@@ -445,3 +445,59 @@ func TestLiveChangesFlowWhileTheSourceIsCompared(t *testing.T) {
 		}
 	}
 }
+
+// P2: a file that was written after the last transaction, sent, and written again with the time of before arrives: after a kill
+// a time that somebody set says nothing.
+func TestP2FileWithASetTimeAfterAKillArrives(t *testing.T) {
+	t.Parallel()
+	r, _ := keptRig(t, nil)
+	r.start()
+	r.write("f", "before")
+	r.write("other", "x")
+	r.equal("one")
+	tail := r.saved()
+	set := time.Now() // later than what the journal has, and not in the future
+	for _, p := range []string{"f", "new"} {
+		r.write(p, "sent..")
+		r.must(os.Chtimes(filepath.Join(r.dir, p), set, set))
+	}
+	r.equal("one")
+	r.restart(func() {
+		r.must(os.WriteFile(r.journalFile(), tail, 0o600))
+		for _, p := range []string{"f", "new"} {
+			r.write(p, "second")
+			r.must(os.Chtimes(filepath.Join(r.dir, p), set, set))
+		}
+	})
+	r.equal("one")
+}
+
+// P2: a kill in the first moments of the first start forgets nothing that changed since, and sends nothing that was there before.
+func TestP2KillDuringTheFirstStartForgetsNothing(t *testing.T) {
+	t.Parallel()
+	r, _ := keptRig(t, nil)
+	r.write("before/f", "x")
+	r.eventually("the clock has ticked on", func() bool {
+		info, err := os.Stat(filepath.Join(r.dir, "before/f"))
+		return err == nil && scan.Now().After(info.ModTime())
+	})
+	r.start()
+	first, err := os.ReadFile(r.journalFile()) // before any of the tree is in it, or soon after
+	r.must(err)
+	r.write("during/f", "x")
+	r.wait()
+	r.write("during/gone", "x")
+	r.wait()
+	r.restart(func() {
+		r.must(os.WriteFile(r.journalFile(), first, 0o600))
+		r.write("after", "x")
+		r.must(os.Remove(filepath.Join(r.dir, "during/gone")))
+	})
+	r.wait()
+	if r.exists("one", "before/f") {
+		t.Error("what was there before the first start was sent")
+	}
+	if r.there("one", "during/f") != "x" || r.there("one", "after") != "x" || r.exists("one", "during/gone") {
+		t.Errorf("the target has %v", treetest.Snapshot(t, r.daemon.Dir("one"), nil))
+	}
+}

@@ -42,12 +42,16 @@ func (s *sender) sendLarge(ctx context.Context, m change.Mark) {
 	defer s.gate.leave()
 	s.begin(m.Path)
 	defer s.largeDone()
-	if seen, err := sess.root.Look(m.Path); err != nil || seen.At != m.Path || !seen.Stat.IsRegular() {
+	seen, err := sess.root.Look(m.Path)
+	if err != nil || seen.At != m.Path || !seen.Stat.IsRegular() {
 		s.owed.PutBack(m) // it is something else by now
 		return
 	}
 
 	r := newRun(transport.UpdateLarge)
+	if byContent(m, seen) {
+		r.op = transport.UpdateLargeContent
+	}
 	r.add(m.Path, m)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

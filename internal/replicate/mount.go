@@ -13,27 +13,62 @@ import (
 
 // lostMount is a directory where a file system came or went.
 type lostMount struct {
-	// dev is the file system that was there before.
-	dev   uint64
-	since time.Time
+	// Dev is the file system that was there before, Entries are some of what it had there: the number of a file system may
+	// be given to another one.
+	Dev     uint64
+	Entries []lostEntry
+	Since   time.Time
 }
 
-// mountFact is what is kept of a lostMount. A path may hold what is no text.
+// lostEntry is an entry of the topmost directory of a file system. A name may hold what is no text.
+type lostEntry struct {
+	Name []byte
+	Ino  uint64
+}
+
+// mountFact is what is kept of a lostMount.
 type mountFact struct {
-	Path  []byte
-	Dev   uint64
-	Since time.Time
+	Path []byte
+	lostMount
 }
 
-// loseMount holds the removals at and below p, where the file system dev was.
-func (b *brake) loseMount(log *slog.Logger, p change.Path, dev uint64, since time.Time) {
+// entriesMax is how many entries tell a file system from another.
+const entriesMax = 16
+
+// entriesOf is what the index knows of the file system dev at p.
+func (s *Source) entriesOf(p change.Path, dev uint64) lostMount {
+	m := lostMount{Dev: dev, Since: time.Now()}
+	for _, name := range s.journal.Names(p) {
+		if len(m.Entries) == entriesMax {
+			break
+		}
+		m.Entries = append(m.Entries, lostEntry{[]byte(name), s.journal.Stat(p.Join(name)).Ino})
+	}
+	return m
+}
+
+// back reports whether the file system that was at p is there again, with some of what it had.
+func (s *session) back(p change.Path, m lostMount) bool {
+	seen, err := s.root.Look(p)
+	if err != nil || seen.At != p || seen.Stat.Dev != m.Dev {
+		return false
+	}
+	return slices.ContainsFunc(m.Entries, func(e lostEntry) bool {
+		at := p.Join(string(e.Name))
+		seen, err := s.root.Look(at)
+		return err == nil && seen.At == at && seen.Stat.Dev == m.Dev && seen.Stat.Ino == e.Ino
+	})
+}
+
+// loseMount holds the removals at and below p, where a file system came or went.
+func (b *brake) loseMount(log *slog.Logger, p change.Path, m lostMount) {
 	b.mu.Lock()
 	_, known := b.mounts[p]
 	if !known {
 		if b.mounts == nil {
 			b.mounts = map[change.Path]lostMount{}
 		}
-		b.mounts[p] = lostMount{dev: dev, since: since}
+		b.mounts[p] = m
 		b.save()
 	}
 	b.mu.Unlock()
@@ -69,8 +104,8 @@ func (b *brake) shown() *Brake {
 	var names []string
 	for _, p := range slices.Sorted(maps.Keys(b.mounts)) {
 		names = append(names, p.String())
-		if m := b.mounts[p]; on.Since.IsZero() || m.since.Before(on.Since) {
-			on.Since = m.since
+		if m := b.mounts[p]; on.Since.IsZero() || m.Since.Before(on.Since) {
+			on.Since = m.Since
 		}
 	}
 	on.Reason = fmt.Sprintf("a file system was mounted or unmounted at %s; what was below is held", strings.Join(names, ", "))
@@ -83,13 +118,12 @@ func (s *session) mountsAgain() {
 	b.mu.Lock()
 	lost := maps.Clone(b.mounts)
 	b.mu.Unlock()
-	back := false
+	released := false
 	for p, m := range lost {
-		seen, err := s.root.Look(p)
-		if err != nil || seen.At != p || seen.Stat.Dev != m.dev {
+		if !s.back(p, m) {
 			continue
 		}
-		back = true
+		released = true
 		b.mu.Lock()
 		delete(b.mounts, p)
 		b.save()
@@ -97,7 +131,7 @@ func (s *session) mountsAgain() {
 		s.src.log.Info("removals below a directory are released: its file system is mounted again", "path", p.String())
 		s.walks.add(p, time.Now())
 	}
-	if back {
+	if released {
 		for _, r := range s.src.running() {
 			r.sender.owed.Release()
 		}

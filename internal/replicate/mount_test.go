@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -127,4 +128,29 @@ func TestP7OneFileSystemLeavesTargetsAloneBelowMounts(t *testing.T) {
 		r.eventually("it is watched again", func() bool { return r.there("one", "disk/hidden/g") != "" })
 		untouched("unmounted")
 	})
+}
+
+// An empty file system that is mounted where another one was releases nothing, also when it has got the number of that.
+func TestP7AnotherFileSystemInItsPlaceReleasesNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	at := filepath.Join(r.dir, "disk")
+	r.must(os.Mkdir(at, 0o755))
+	r.must(unix.Mount("tmpfs", at, "tmpfs", 0, "size=10m"))
+	t.Cleanup(func() { _ = unix.Unmount(at, unix.MNT_DETACH) })
+	r.write("disk/a/b", "x")
+	r.start()
+	r.equal("one")
+	held := func() bool { b := r.src.Status().Brake; return b != nil && b.Kind == "mount-changed" && b.Held > 0 }
+	r.must(unix.Unmount(at, 0))
+	r.eventually("the removals are held", held)
+	r.must(unix.Mount("tmpfs", at, "tmpfs", 0, "size=10m"))
+	looks := time.NewTicker(100 * time.Millisecond)
+	defer looks.Stop()
+	for range 25 { // the mounts are looked at each second
+		<-looks.C
+		if !held() || !r.exists("one", "disk/a/b") {
+			t.Fatalf("it was released: %+v", r.src.Status())
+		}
+	}
 }

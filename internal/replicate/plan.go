@@ -162,9 +162,16 @@ func (s *sender) remove(opts Options, p *plan, at change.Path, m change.Mark) {
 	}
 }
 
+// byContent reports whether the target may have another file of this size and mtime: the observer says so, or the name was
+// gone meanwhile and what is there now has kept its mtime from elsewhere.
+func byContent(m change.Mark, seen scan.Seen) bool {
+	elsewhere := m.Bits&change.WasFile != 0 && !seen.Stat.Natural()
+	return seen.Stat.IsRegular() && (m.Bits&change.Content != 0 || elsewhere)
+}
+
 func (s *sender) update(sess *session, p *plan, seen scan.Seen, m change.Mark) int64 {
 	to := p.updates
-	if m.Bits&change.Content != 0 && seen.Stat.IsRegular() {
+	if byContent(m, seen) {
 		to = p.contents
 	}
 	if m.Bits&(change.Tree|change.Extras|change.Entries) != 0 && seen.Stat.IsDir() {

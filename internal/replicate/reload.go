@@ -83,6 +83,7 @@ func (s *Source) swap(opts Options, fresh []TargetOptions, before map[string]Tar
 		if g == nil {
 			g = newGate()
 		}
+		s.fillNew(t.Name)
 		s.start(t, opts.Initial && !changed, g)
 	}
 	for _, r := range s.senders {

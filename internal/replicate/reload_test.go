@@ -147,3 +147,21 @@ func TestReloadThatIsWrongChangesNothing(t *testing.T) {
 		t.Error("a source that was stopped was reloaded")
 	}
 }
+
+// A target that a reload brings gets everything that is there, and the others are left alone.
+func TestTargetOfAReloadIsFilled(t *testing.T) {
+	t.Parallel()
+	r, sent := keptRig(t, nil)
+	r.start()
+	r.write("d/f", "x")
+	r.equal("one")
+	sent.reset()
+	r.must(os.WriteFile(filepath.Join(r.daemon.Dir("two"), "its own"), []byte("x"), 0o644))
+	opts := r.opts
+	opts.Targets = []replicate.TargetOptions{r.target("one", nil), r.target("two", nil)}
+	r.must(r.src.Reload(opts))
+	r.wait()
+	if r.there("two", "d/f") != "x" || !r.exists("two", "its own") {
+		t.Errorf("the new target has d/f %q; its own file is there: %v", r.there("two", "d/f"), r.exists("two", "its own"))
+	}
+}

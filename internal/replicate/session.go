@@ -67,7 +67,7 @@ func newSession(s *Source, root *scan.Root, w watch.Watcher, opts Options) *sess
 	sess.resettle(opts)
 	sess.observer = scan.NewObserver(root, s.journal, opts.Filter,
 		func(p change.Path) { sess.walks.add(p, time.Now()) },
-		func(p change.Path, dev uint64) { s.brake.loseMount(s.log, p, dev, time.Now()) })
+		func(p change.Path, dev uint64) { s.brake.loseMount(s.log, p, s.entriesOf(p, dev)) })
 	return sess
 }
 

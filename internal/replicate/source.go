@@ -136,6 +136,7 @@ func (s *Source) Run(ctx context.Context) error {
 		return err
 	}
 	defer s.closeJournal()
+	s.begin()
 	senders, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	kept := make(chan struct{})
@@ -151,7 +152,7 @@ func (s *Source) Run(ctx context.Context) error {
 	s.ctx = senders
 	s.state = "scanning"
 	for _, t := range s.opts.Targets {
-		s.start(t, s.opts.Initial, newGate())
+		s.start(t, false, newGate())
 	}
 	s.mu.Unlock()
 

@@ -475,3 +475,22 @@ func TestTwoInstancesFacingEachOtherComeToRest(t *testing.T) {
 	}
 	treetest.Equal(t, a.dir, b.dir, nil)
 }
+
+// Files of the same size and time that take each other's names arrive, in the lane of large files as well.
+func TestFilesOfTheSameSizeAndTimeThatChangeNamesArrive(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{100, 20_000} {
+		r := newRig(t, func(r *rig) { r.opts.Targets[0].Large = 10_000 })
+		at := time.Now().Add(-time.Hour)
+		for _, name := range []string{"a", "b"} {
+			r.write(name, strings.Repeat(name, size))
+			r.must(os.Chtimes(filepath.Join(r.dir, name), at, at))
+		}
+		r.start()
+		r.equal("one")
+		for _, move := range [][2]string{{"a", "c"}, {"b", "a"}, {"c", "b"}} {
+			r.must(os.Rename(filepath.Join(r.dir, move[0]), filepath.Join(r.dir, move[1])))
+		}
+		r.equal("one")
+	}
+}

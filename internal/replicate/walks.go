@@ -162,18 +162,28 @@ func (s *session) prime(ctx context.Context) {
 	defer s.sample()
 	if s.healing {
 		s.expand(ctx)
-		if s.torn && ctx.Err() == nil {
-			s.torn = false
-			s.src.journal.Twice(nil)
+		if ctx.Err() == nil {
+			s.mended()
 		}
 		return
 	}
 	w := s.newWalk(s.opened)
 	w.Prime = true
 	begun := time.Now()
-	// An error is that ctx ended.
-	_ = w.Run(ctx, change.Root)
+	err := w.Run(ctx, change.Root)
 	s.unnamed.walked(time.Since(begun))
+	if err == nil {
+		s.src.journal.SetFact(indexingFact, int64(0))
+		s.mended()
+	}
+}
+
+// mended says that the whole source was compared after a kill.
+func (s *session) mended() {
+	if s.torn {
+		s.torn = false
+		s.src.journal.Twice(nil)
+	}
 }
 
 // heal has the whole tree compared with the index: nobody watched it since then.

@@ -282,8 +282,9 @@ func compare(old, now change.Stat) (changed bool, bits change.Bits) {
 	if a == b {
 		return false, 0
 	}
-	if now.IsRegular() && old.IsRegular() && (now.Mtime <= old.Mtime || now.Mtime > now.Ctime) {
-		// The mtime was set, or there is another file: a target may have this size and mtime with other content.
+	if now.IsRegular() && old.IsRegular() && (now.Mtime <= old.Mtime || !now.Natural()) {
+		// The mtime was set, or there is another file: a target may have this size and mtime with other content. A sender
+		// may have seen what was there in between.
 		bits = change.Content
 	}
 	return true, bits

@@ -25,7 +25,7 @@ type Walk struct {
 	Cover func(fd int, p change.Path) error
 	// Since is when the reason for the walk came up; the marks carry it.
 	Since time.Time
-	// Prime fills an index that knows nothing yet: what is found is a row and no mark, unless
+	// Prime fills an index that does not know everything yet: what is new to it is a row and no mark, unless
 	// it changed after Since.
 	Prime bool
 	// Torn says that targets may have more than the index tells of: what was sent last before a kill. What came and went
@@ -162,25 +162,33 @@ func (w *Walk) self(f *os.File, p change.Path) (kept bool, err error) {
 // found takes one entry of a walk.
 func (w *Walk) found(l *look, seen Seen) {
 	o := w.Observer
-	if !w.Prime {
-		h := Happened{Since: w.Since}
-		if w.Torn && seen.Stat.IsDir() {
-			if old := o.index.Stat(seen.At); !old.SameFile(seen.Stat) || old.Ctime != seen.Stat.Ctime {
-				h.Bits = change.Entries
-			}
+	h := Happened{Since: w.Since}
+	if w.Torn {
+		h.Bits = o.torn(seen)
+	}
+	// What changed after Since did so while nobody watched yet.
+	if w.Prime && seen.Stat.Ctime < w.Since.UnixNano() && !o.index.Stat(seen.At).Exists() {
+		if o.keeps(seen.At, seen.Stat, change.Stat{}, false) {
+			l.findings = append(l.findings, Finding{Path: seen.At, Stat: seen.Stat})
 		}
-		o.found(l, seen, h, h.Bits != 0)
 		return
 	}
-	if old := o.index.Stat(seen.At); old.Exists() || !o.keeps(seen.At, seen.Stat, old, false) {
-		return
+	o.found(l, seen, h, h.Bits != 0)
+}
+
+// torn are the bits of what changed since the index was kept: the targets may have something that came after that and is
+// not there any more.
+func (o *Observer) torn(seen Seen) change.Bits {
+	old := o.index.Stat(seen.At)
+	switch {
+	case old.SameFile(seen.Stat) && old.Ctime == seen.Stat.Ctime:
+		return 0
+	case seen.Stat.IsDir():
+		return change.Entries
+	case seen.Stat.IsRegular() && !seen.Stat.Natural():
+		return change.Content
 	}
-	f := Finding{Path: seen.At, Stat: seen.Stat, Young: l.young(seen.Stat)}
-	// It changed while nobody watched yet.
-	if seen.Stat.Ctime >= w.Since.UnixNano() {
-		f.Mark, f.Since = true, w.Since
-	}
-	l.findings = append(l.findings, f)
+	return 0
 }
 
 // entries looks at the entries names of the directory that is open as fd, and returns the directories among them.

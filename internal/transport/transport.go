@@ -27,6 +27,8 @@ const (
 	// UpdateLarge is Update for large files: a cut leaves what arrived on the target, and
 	// the next UpdateLarge of the path goes on from there.
 	UpdateLarge
+	// UpdateLargeContent is UpdateLarge, but what is equal in size and mtime is compared by content.
+	UpdateLargeContent
 	// Remove removes each path, directories with all that is in them. Each was seen to be
 	// missing at the source; its parent was there.
 	Remove
@@ -37,7 +39,7 @@ const (
 )
 
 func (o Op) String() string {
-	return [...]string{"update", "update-content", "update-large", "remove", "remove-exact"}[o]
+	return [...]string{"update", "update-content", "update-large", "update-large-content", "remove", "remove-exact"}[o]
 }
 
 // Batch is what is handed to a transport at one time.

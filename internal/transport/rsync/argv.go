@@ -19,6 +19,7 @@ const (
 	update line = iota
 	updateContent
 	updateLarge
+	updateLargeContent
 	// rootOnly sends the attributes of the root and nothing else. A listed "./" would send its children.
 	rootOnly
 	// remove and removeExact differ by --force, which removes a directory with all that is in it.
@@ -54,8 +55,11 @@ func (l line) removes() bool { return l.base() == remove || l.base() == removeEx
 
 // streams reports whether what rsync says is wanted while it runs: progress, and what a comparison finds.
 func (l line) streams() bool {
-	return l.base() == updateLarge || l.sweeps() || l == trashList
+	return l.large() || l.sweeps() || l == trashList
 }
+
+// large reports whether the line is one of the lane of large files.
+func (l line) large() bool { return l.base() == updateLarge || l.base() == updateLargeContent }
 
 func (l line) sweeps() bool { return l >= sweep && l <= sweepEntriesExtras }
 
@@ -180,7 +184,7 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 		args = append(args, "--from0", "--files-from=-")
 	}
 	switch l.base() {
-	case update, updateContent, updateLarge:
+	case update, updateContent, updateLarge, updateLargeContent:
 		// The directories above what is listed go along: putting an entry into one changed its times over there.
 	default:
 		args = append(args, "--no-implied-dirs")
@@ -190,6 +194,10 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 		args = append(args, "--ignore-missing-args")
 	case updateContent:
 		args = append(args, "--ignore-missing-args", "--checksum")
+	case updateLargeContent:
+		// A checksum of all of it would take longer than the daemon waits for a sign of life.
+		args = append(args, "--ignore-times")
+		fallthrough
 	case updateLarge:
 		args = append(args, "--ignore-missing-args", "--partial-dir="+partialDir, "--info=progress2")
 	case remove:
@@ -217,7 +225,7 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 	case probeOwners:
 		args = append(args, "--dry-run", "--usermap=*:"+nobodysID)
 	}
-	if l.base() <= updateLarge && l&keeping == 0 {
+	if l.base() <= updateLargeContent && l&keeping == 0 {
 		args = append(args, "--force")
 	}
 	if l&trashing != 0 {

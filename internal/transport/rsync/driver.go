@@ -57,9 +57,10 @@ func (t *Transport) Apply(ctx context.Context, b transport.Batch) (transport.Rep
 func (t *Transport) lineOf(b transport.Batch) line {
 	l := [...]line{
 		transport.Update: update, transport.UpdateContent: updateContent, transport.UpdateLarge: updateLarge,
-		transport.Remove: remove, transport.RemoveExact: removeExact,
+		transport.UpdateLargeContent: updateLargeContent,
+		transport.Remove:             remove, transport.RemoveExact: removeExact,
 	}[b.Op]
-	if b.Keep && l <= updateLarge {
+	if b.Keep && l <= updateLargeContent {
 		l |= keeping
 	}
 	if t.o.Trash && l.removes() && !onlyParts(b.Paths) {
@@ -164,7 +165,7 @@ func (t *Transport) runLine(ctx context.Context, l line, old bool, s *spawner, b
 	}
 	c := newClassifier(&t.o, s.rootName(), l, paths)
 	e := r.finish(ctx, list, t.limits(), func(line []byte) error {
-		if n, ok := progressOf(line); ok && l.base() == updateLarge {
+		if n, ok := progressOf(line); ok && l.large() {
 			if b.Progress != nil {
 				b.Progress(n)
 			}

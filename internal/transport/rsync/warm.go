@@ -64,7 +64,7 @@ func (w *warm) makeRoom(l line) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	updates := w.kept[update] != nil || w.kept[update|keeping] != nil
-	if l.base() == updateLarge || !updates {
+	if l.large() || !updates {
 		return
 	}
 	for _, removal := range []line{remove, remove | trashing} {

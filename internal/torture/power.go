@@ -1,0 +1,107 @@
+package torture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// stateSize is small, so that it can be filled; targetSize holds what the writers make. In MiB.
+	stateSize, targetSize = 64, 1024
+	// ballast is the file that fills the state directory.
+	ballast = "ballast"
+)
+
+// power cuts the power of the state directory and of the first target, each on an image of its own.
+//
+// The copy of a target is taken in the moment of the cut. rsync does not sync what it writes, and so a target may lose what it took in
+// the last half minute or so; sersync looks again at what it acked in the last minute. An older copy would have lost
+// more than a loss of power does.
+type power struct{ state, target *image }
+
+func newPower(t *torture) (p *power, err error) {
+	p = &power{}
+	if p.state, err = newImage(t.below("state.img"), t.below("state"), stateSize, int(t.o.Seed)); err != nil {
+		return p, err
+	}
+	p.target, err = newImage(t.below("target1.img"), t.below("target1"), targetSize, int(t.o.Seed/2))
+	return p, err
+}
+
+func (p *power) close() error {
+	var err error
+	for _, i := range []*image{p.state, p.target} {
+		if i != nil {
+			err = errors.Join(err, i.detach())
+		}
+	}
+	return err
+}
+
+// filled syncs the first tree: its loss would be no loss of the last minute.
+func (p *power) filled() error {
+	dir, err := os.Open(p.target.mount)
+	if err != nil {
+		return fmt.Errorf("sync target: %w", err)
+	}
+	defer dir.Close()
+	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+		return fmt.Errorf("sync target: %w", err)
+	}
+	return nil
+}
+
+// cutSource is a loss of power at the source: the daemon under test goes with all that its state directory had not synced.
+func (p *power) cutSource(t *torture) error {
+	t.done(powerCut)
+	proc := t.subject.running()
+	err := errors.Join(proc.signal(sigFreeze), p.state.crash())
+	return errors.Join(err, t.subject.kill(), p.state.restore())
+}
+
+// cutTarget is a loss of power at the target: its receivers go, and what they had not synced.
+func (p *power) cutTarget(ctx context.Context, t *torture, off time.Duration) error {
+	d := t.rsyncds[0]
+	t.done(targetPowerCut)
+	err := errors.Join(d.signal(sigFreeze, true), p.target.crash(), d.stop())
+	if err == nil {
+		err = p.target.restore()
+	}
+	t.relays[0].cutAll()
+	pause(ctx, off)
+	// Also when ctx has ended: the next one needs it.
+	return errors.Join(err, d.start(context.WithoutCancel(ctx)))
+}
+
+// fill fills the file system of the state directory, until release.
+func (p *power) fill() error {
+	f, err := os.OpenFile(p.state.mount+"/"+ballast, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("fill state directory: %w", err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		_, err := f.Write(make([]byte, size))
+		switch {
+		case errors.Is(err, unix.ENOSPC):
+			size /= 2
+		case err != nil:
+			return fmt.Errorf("fill state directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// release takes the ballast away.
+func (p *power) release() error {
+	err := os.Remove(p.state.mount + "/" + ballast)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}

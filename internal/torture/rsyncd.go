@@ -1,0 +1,194 @@
+package torture
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// user, secret and module are how the daemon under test logs in.
+const (
+	user   = "torture"
+	secret = "only for loopback"
+	module = "tree"
+)
+
+// logMark begins what an rsync daemon logs of one path that it changed: `%o|%i|%n`, where %n may hold anything but a newline.
+const logMark = "] CHANGED|"
+
+// rsyncd is a real rsync daemon with one target. Its log is the witness of what was sent.
+type rsyncd struct {
+	dir  string // of its own files
+	tree string // the target
+	port int
+
+	mu   sync.Mutex
+	proc *process // nil while it is stopped
+}
+
+func newRsyncd(dir, tree string) (*rsyncd, error) {
+	d := &rsyncd{dir: dir, tree: tree}
+	for _, dir := range []string{dir, tree} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("make directories of an rsync daemon: %w", err)
+		}
+	}
+	var err error
+	if d.port, err = freePort(); err != nil {
+		return nil, err
+	}
+	if err := d.write("secrets", user+":"+secret+"\n"); err != nil {
+		return nil, err
+	}
+	lines := []string{
+		"address = 127.0.0.1", "port = " + strconv.Itoa(d.port), "log file = " + d.log(), "lock file = " + d.path("lock"),
+		"reverse lookup = no", "socket options = TCP_NODELAY", "munge symlinks = no",
+		"transfer logging = yes", "log format = CHANGED|%o|%i|%n",
+	}
+	if os.Geteuid() == 0 {
+		// Without chroot a daemon changes symlinks.
+		lines = append(lines, "uid = 0", "gid = 0", "use chroot = yes")
+	} else {
+		lines = append(lines, "use chroot = no")
+	}
+	lines = append(lines, "["+module+"]", "path = "+tree, "read only = no", "auth users = "+user, "secrets file = "+d.path("secrets"))
+	return d, d.write("rsyncd.conf", strings.Join(lines, "\n")+"\n")
+}
+
+func (d *rsyncd) path(name string) string { return filepath.Join(d.dir, name) }
+
+func (d *rsyncd) log() string { return d.path("log") }
+
+func (d *rsyncd) write(name, text string) error {
+	if err := os.WriteFile(d.path(name), []byte(text), 0o600); err != nil {
+		return fmt.Errorf("write file of an rsync daemon: %w", err)
+	}
+	return nil
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// start starts the daemon and returns when it listens.
+func (d *rsyncd) start(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.proc != nil {
+		return nil
+	}
+	p, err := start(exec.Command("rsync", "--daemon", "--no-detach", "--config="+d.path("rsyncd.conf")), d.path("output"), nil)
+	if err != nil {
+		return err
+	}
+	d.proc = p
+	err = poll(ctx, patience, fmt.Sprintf("the rsync daemon on port %d", d.port), func() (bool, error) {
+		if p.ended() {
+			return false, fmt.Errorf("the rsync daemon ended: %s", tail(d.path("output")))
+		}
+		c, err := net.DialTimeout("tcp4", d.address(), time.Second)
+		if err != nil {
+			return false, nil
+		}
+		return true, c.Close()
+	})
+	return err
+}
+
+func (d *rsyncd) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(d.port)) }
+
+// stop kills the daemon and all its receivers, as a crash would. It may be stopped already.
+func (d *rsyncd) stop() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.proc == nil {
+		return nil
+	}
+	err := d.proc.kill()
+	for _, pid := range d.receivers() {
+		err = errors.Join(err, gone(unix.Kill(pid, unix.SIGKILL)))
+	}
+	d.proc = nil
+	return err
+}
+
+// signal sends a signal to all receivers, and to the daemon too when all is set.
+func (d *rsyncd) signal(sig unix.Signal, all bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.proc == nil {
+		return nil
+	}
+	if all {
+		return d.proc.signalAll(sig)
+	}
+	var err error
+	for _, pid := range d.receivers() {
+		err = errors.Join(err, gone(unix.Kill(pid, sig)))
+	}
+	return err
+}
+
+// receivers are the processes of the daemon beside the one that listens. d.mu is held.
+func (d *rsyncd) receivers() (pids []int) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well formed
+	for _, name := range stats {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			continue // it ended
+		}
+		// pid (name) state ppid pgrp: the name may hold anything, the last bracket ends it.
+		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if len(fields) > 2 && fields[0] != "Z" && fields[2] == strconv.Itoa(d.proc.pid) && pid != d.proc.pid {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// poll asks until ok is true, for at the most limit.
+func poll(ctx context.Context, limit time.Duration, what string, ok func() (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("wait for %s: not within %v", what, limit))
+	defer cancel()
+	tick := time.NewTicker(3 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if done, err := ok(); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// pause waits for so long, or until ctx ends; it reports whether time is left to go on.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
