@@ -45,4 +45,10 @@ func (s Stat) IsRegular() bool { return s.Mode&unix.S_IFMT == unix.S_IFREG }
 func (s Stat) Natural() bool { return s.Mtime == s.Ctime }
 
 // SameFile reports whether both are the same inode.
-func (s Stat) SameFile(t Stat) bool { return s.Dev == t.Dev && s.Ino == t.Ino }
+func (s Stat) SameFile(t Stat) bool { return s.Inode() == t.Inode() }
+
+// Inode tells the file from others.
+func (s Stat) Inode() Inode { return Inode{Dev: s.Dev, Ino: s.Ino} }
+
+// Inode tells one file from another, whatever its names are.
+type Inode struct{ Dev, Ino uint64 }

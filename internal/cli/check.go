@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"sersync/internal/daemon"
 	"sersync/internal/filter"
 	"sersync/internal/transport"
+	"sersync/internal/watch/exports"
 )
 
 func (a *app) check() *cobra.Command {
@@ -74,6 +76,9 @@ func (a *app) checkConfig(ctx context.Context, file string, offline bool, patien
 func (a *app) explain(cfg *config.Config, s config.Source) {
 	fmt.Fprintf(a.out, "source %s\n", quote(s.Name))
 	fmt.Fprintf(a.out, "  watches %s and everything below%s\n", quote(s.Path), watchedBy(s))
+	if exported(s) {
+		fmt.Fprintln(a.out, "  is exported by the NFS server of this machine: what clients write is noticed at once by fanotify (CAP_SYS_ADMIN), by inotify not always")
+	}
 	switch {
 	case s.Initial:
 		fmt.Fprintln(a.out, "  compares every target at the start")
@@ -99,6 +104,16 @@ func (a *app) explain(cfg *config.Config, s config.Source) {
 	for _, r := range append(cfg.RulesFor(s), filter.BuiltIn()...) {
 		fmt.Fprintf(a.out, "  rule %s\n", r)
 	}
+}
+
+// exported reports whether the NFS server of this machine exports the source, as far as this user may know.
+func exported(s config.Source) bool {
+	real, err := filepath.EvalSymlinks(s.Path)
+	if err != nil {
+		return false
+	}
+	dirs, err := exports.Read(exports.Tables())
+	return err == nil && len(exports.Within(dirs, real)) > 0
 }
 
 // watchedBy says what is set of how a source is watched.

@@ -16,6 +16,7 @@ import (
 	"sersync/internal/doctor"
 	"sersync/internal/httpd"
 	"sersync/internal/transport"
+	"sersync/internal/watch/exports"
 )
 
 // doctorFlags are the flags of doctor.
@@ -59,7 +60,7 @@ const statusWithin = 10 * time.Second
 
 func (a *app) examine(ctx context.Context, f doctorFlags) error {
 	o := doctor.Options{
-		File: f.file, Probe: f.probe, Proc: "/proc", Fstab: "/etc/fstab",
+		File: f.file, Probe: f.probe, Proc: "/proc", Fstab: "/etc/fstab", Exports: exports.Tables(),
 		Open: func(t config.Target) (transport.Transport, error) {
 			return daemon.NewTransport(t, slog.New(slog.DiscardHandler))
 		},

@@ -92,6 +92,8 @@ type Options struct {
 	Open func(config.Target) (transport.Transport, error)
 	// Proc and Fstab are where the system is looked at: /proc and /etc/fstab.
 	Proc, Fstab string
+	// Exports are the tables of what the NFS server of this machine exports.
+	Exports []string
 }
 
 // examination is one call of Examine.

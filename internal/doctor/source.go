@@ -17,6 +17,8 @@ import (
 	"sersync/internal/filter"
 	"sersync/internal/replicate"
 	"sersync/internal/scan"
+	"sersync/internal/watch"
+	"sersync/internal/watch/exports"
 )
 
 // sources looks at each source, and adds up what they need.
@@ -69,7 +71,9 @@ func (e *examination) source(ctx context.Context, p *Part, s config.Source) {
 	e.root(p, s, real)
 	e.mounted(p, s, real, rules)
 	e.shouldBeMounted(p, s, real, rules)
-	if status := e.statusOf(s); status != nil {
+	status := e.statusOf(s)
+	e.exported(p, s, real, status)
+	if status != nil {
 		e.watched(p, s, status)
 	} else {
 		e.walk(ctx, p, root, rules)
@@ -131,6 +135,25 @@ func (e *examination) shouldBeMounted(p *Part, s config.Source, real string, rul
 				p.add(Warning, "fstab", remedy, "%s, which %s names, is not mounted in the source", quote(line.dir), e.Fstab)
 			}
 		}
+	}
+}
+
+// exported says what it takes to see all that the clients of the NFS server of this machine write.
+func (e *examination) exported(p *Part, s config.Source, real string, status *replicate.Status) {
+	const remedy = "run sersync as root or let it have CAP_SYS_ADMIN, and leave watch at auto, so that fanotify is used"
+	dirs, err := exports.Read(e.Exports)
+	by := s.Watch
+	if status != nil {
+		by = status.Watcher
+	}
+	switch {
+	case err != nil:
+		p.add(Warning, "exports", "let this user read it", "whether the NFS server of this machine exports it is not known: %v", err)
+	case len(exports.Within(dirs, real)) == 0:
+	case by == watch.Inotify:
+		p.add(Warning, "exports", remedy, "it is exported by the NFS server of this machine, and inotify does not tell of all that clients write: it is looked at every %v", s.GapEvery)
+	default:
+		p.ok("exports", "it is exported by the NFS server of this machine: where it is watched by fanotify, all that clients write is noticed at once")
 	}
 }
 

@@ -54,6 +54,20 @@ func TestSourceOnANetworkFileSystemIsNamed(t *testing.T) {
 	want(t, e.sources(t.Context())[0], Warning, "blind", root+" is on nfs: ", "run sersync on the machine that has the disk")
 }
 
+func TestSourceThatIsExportedIsNamed(t *testing.T) {
+	e, root := source(t, "")
+	e.Exports = []string{filepath.Join(t.TempDir(), "etab")}
+	if text := listed(e.sources(t.Context())[0]); strings.Contains(text, "exported") {
+		t.Errorf("it is not: %s", text)
+	}
+	write(t, e.Exports[0], filepath.Dir(root)+"\t*(rw)\n")
+	want(t, e.sources(t.Context())[0], OK, "exports", "by the NFS server of this machine", "")
+	e, root = source(t, "    watch: inotify\n")
+	e.Exports = []string{filepath.Join(t.TempDir(), "etab")}
+	write(t, e.Exports[0], root+"\t*(rw)\n")
+	want(t, e.sources(t.Context())[0], Warning, "exports", "inotify does not tell", "CAP_SYS_ADMIN")
+}
+
 // The classical accident: the disk is not mounted, and its empty mount point is replicated.
 func TestMountPointOfFstabThatIsNotMountedIsNamed(t *testing.T) {
 	e, root := source(t, "")

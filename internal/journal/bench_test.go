@@ -68,3 +68,22 @@ func inUse() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+// BenchmarkNamed looks up one file among a million.
+func BenchmarkNamed(b *testing.B) {
+	j := New(0)
+	set(j, change.Root, dir(1))
+	for d := range 10_000 {
+		at := change.Path(fmt.Sprintf("directory-%05d", d))
+		set(j, at, dir(uint64(d+2)))
+		for f := range 100 {
+			set(j, at.Join(fmt.Sprintf("file-%03d", f)), file(uint64(1e6+d*100+f), 1))
+		}
+	}
+	for b.Loop() {
+		named := j.Named(func(file change.Inode) bool { return file.Ino == 1_500_000 })
+		if len(named) != 1 {
+			b.Fatalf("named: %v", named)
+		}
+	}
+}

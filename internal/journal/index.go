@@ -13,12 +13,12 @@ type index struct {
 	root *row
 	size int
 	// links are the names of the regular files that have several.
-	links map[inode]map[change.Path]struct{}
+	links map[change.Inode]map[change.Path]struct{}
 	// single are the names of those that had one when they were looked at. A new link tells
 	// nothing to the directory of the old name (inotify names the new one only), whose row
 	// then still counts one. It is made when a file first has more names than links knows: a
 	// tree without hard links needs no memory for it.
-	single map[inode]change.Path
+	single map[change.Inode]change.Path
 	// now is the second of the journal's life in which rows are recorded, from 1 on. gone counts the rows that went and
 	// had been there for settledAfter.
 	now  uint32
@@ -30,8 +30,6 @@ type index struct {
 // settledAfter is how many seconds a row stays young. What was there at the start never was.
 const settledAfter = 60
 
-type inode struct{ dev, ino uint64 }
-
 type row struct {
 	stat  change.Stat
 	names map[string]*row // of a directory
@@ -42,7 +40,7 @@ type row struct {
 }
 
 func newIndex(u *unsaved) index {
-	return index{root: &row{}, links: map[inode]map[change.Path]struct{}{}, unsaved: u}
+	return index{root: &row{}, links: map[change.Inode]map[change.Path]struct{}{}, unsaved: u}
 }
 
 func (x *index) find(p change.Path) *row {
@@ -135,7 +133,7 @@ func (x *index) lose(r *row) {
 }
 
 func (x *index) link(p change.Path, st change.Stat) {
-	at := inode{st.Dev, st.Ino}
+	at := st.Inode()
 	if !st.IsRegular() {
 		return
 	}
@@ -152,7 +150,7 @@ func (x *index) link(p change.Path, st change.Stat) {
 }
 
 func (x *index) unlink(p change.Path, st change.Stat) {
-	at := inode{st.Dev, st.Ino}
+	at := st.Inode()
 	if x.single[at] == p {
 		delete(x.single, at)
 	}
@@ -168,7 +166,7 @@ func (x *index) unlink(p change.Path, st change.Stat) {
 
 // names are the names but p of a file with several.
 func (x *index) names(p change.Path, st change.Stat) []change.Path {
-	at := inode{st.Dev, st.Ino}
+	at := st.Inode()
 	var names []change.Path
 	for name := range x.links[at] {
 		if name != p {
@@ -179,7 +177,7 @@ func (x *index) names(p change.Path, st change.Stat) []change.Path {
 		return names
 	}
 	if x.single == nil {
-		x.single = map[inode]change.Path{}
+		x.single = map[change.Inode]change.Path{}
 		x.linkBelow(change.Root, x.root)
 	}
 	if name, ok := x.single[at]; ok && name != p {
@@ -233,6 +231,36 @@ func (j *Journal) Below(p change.Path) []change.Path {
 		add(p, r)
 	}
 	return below
+}
+
+// Named are the names that the index knows of the files that are asked for. It looks at all that the index knows, and holds the lock for
+// one directory at a time: of what is moved meanwhile, a name may be missing.
+func (j *Journal) Named(asked func(change.Inode) bool) map[change.Path]change.Inode {
+	named := map[change.Path]change.Inode{}
+	for dirs := []change.Path{change.Root}; len(dirs) > 0; {
+		dir := dirs[len(dirs)-1]
+		dirs = append(dirs[:len(dirs)-1], j.namedIn(dir, asked, named)...)
+	}
+	return named
+}
+
+// namedIn adds the names in the directory dir, and returns the directories there.
+func (j *Journal) namedIn(dir change.Path, asked func(change.Inode) bool, named map[change.Path]change.Inode) (dirs []change.Path) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := j.index.find(dir)
+	if r == nil {
+		return nil
+	}
+	for name, child := range r.names {
+		if child.names != nil {
+			dirs = append(dirs, dir.Join(name))
+		}
+		if file := child.stat.Inode(); asked(file) {
+			named[dir.Join(name)] = file
+		}
+	}
+	return dirs
 }
 
 // Links are the other names that the index knows of the file at p, which looks like st.

@@ -193,3 +193,16 @@ func TestCensusCountsWhatWentAfterItHadBeenThere(t *testing.T) {
 		is(0, 3)
 	})
 }
+
+func TestNamedFindsAllNamesOfTheFilesThatAreAskedFor(t *testing.T) {
+	j := tree()
+	set(j, "d/e/h", file(6, 2))
+	set(j, "i", file(6, 2))
+	set(j, "gone", file(7, 1))
+	set(j, "gone", change.Stat{})
+	asked := map[change.Inode]bool{{Dev: 1, Ino: 4}: true, {Dev: 1, Ino: 6}: true, {Dev: 1, Ino: 7}: true, {Dev: 2, Ino: 5}: true}
+	got := j.Named(func(file change.Inode) bool { return asked[file] })
+	same(t, "names", got, map[change.Path]change.Inode{
+		"d/e/f": {Dev: 1, Ino: 4}, "d/e/h": {Dev: 1, Ino: 6}, "i": {Dev: 1, Ino: 6},
+	})
+}

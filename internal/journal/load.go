@@ -306,7 +306,7 @@ func (j *Journal) Move(devs map[uint64]uint64) {
 	if len(devs) == 0 {
 		return
 	}
-	j.index.links, j.index.single = map[inode]map[change.Path]struct{}{}, nil
+	j.index.links, j.index.single = map[change.Inode]map[change.Path]struct{}{}, nil
 	j.index.each(func(p change.Path, r *row) {
 		if dev, ok := devs[r.stat.Dev]; ok {
 			r.stat.Dev = dev

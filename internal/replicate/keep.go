@@ -289,7 +289,8 @@ func (s *Source) settleYoung(ctx context.Context) {
 	defer sess.users.Done()
 	ctx, cancel := context.WithTimeout(ctx, barrierTime)
 	defer cancel()
-	at := time.Now().Add(-tick)
+	// Before the barrier: what is named later is marked later.
+	at := sess.unnamed.sure(time.Now().Add(-tick))
 	if sess.barrier(ctx, false) == nil {
 		s.journal.Sure(at)
 	}

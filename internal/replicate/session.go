@@ -31,6 +31,7 @@ type session struct {
 	settle   *watch.Settle
 	waits    watch.SettleOptions // of settle
 	walks    walks
+	unnamed  *unnamed
 	// users are those who look at the root; it is closed when the last one is done.
 	users sync.WaitGroup
 	// healing: the root was gone; its tree is compared with the index from the start.
@@ -56,7 +57,7 @@ type session struct {
 func newSession(s *Source, root *scan.Root, w watch.Watcher, opts Options) *session {
 	sess := &session{
 		src: s, root: root, watcher: w, there: time.Now(),
-		walks:  newWalks(),
+		walks: newWalks(), unnamed: newUnnamed(),
 		unread: map[change.Path]watch.Gap{},
 		events: make(chan struct{}, 1),
 		flush:  make(chan barrier),
@@ -89,6 +90,7 @@ func (s *session) run(ctx context.Context) error {
 	})
 	wg.Go(func() { s.walk(ctx) })
 	wg.Go(func() { s.guard(ctx, cancel) })
+	wg.Go(func() { s.nameAll(ctx) })
 	s.intake(ctx, cancel)
 	wg.Wait()
 	err := context.Cause(ctx)
@@ -185,6 +187,9 @@ func (s *session) mark(events []watch.Event, all bool) (gone bool) {
 		case e.Kind == watch.Look:
 			s.walks.add(e.Path, e.At)
 			continue
+		case e.File != (change.Inode{}) && e.Path == change.Root:
+			s.unnamed.add(e)
+			continue
 		case switches.drop(e) || closed[e.Path] > i || s.unnoticed(e.Path, switches) || !s.observer.Keeps(e.Path, e.Dir):
 			continue
 		}
@@ -238,7 +243,7 @@ func (s *session) resettle(opts Options) (due []watch.Pending) {
 func lastCloses(events []watch.Event, switches Events) map[change.Path]int {
 	closed := map[change.Path]int{}
 	for i, e := range events {
-		if e.Kind == watch.Closed && !switches.drop(e) {
+		if e.Kind == watch.Closed && e.Path != change.Root && !switches.drop(e) {
 			closed[e.Path] = i
 		}
 	}
@@ -262,6 +267,7 @@ func happened(e watch.Event) scan.Happened {
 	h := scan.Happened{
 		Path: e.Path, Dir: e.Dir, Moved: e.Dir && e.Kind == watch.MovedTo,
 		Wrote: e.Kind == watch.Wrote || e.Kind == watch.Closed, Since: e.At,
+		Counted: e.Kind == watch.Attrib && e.File != (change.Inode{}),
 	}
 	if e.Dir && (e.Kind == watch.Removed || e.Kind == watch.MovedFrom) {
 		h.Bits = change.Extras
@@ -286,6 +292,7 @@ func (h *happenings) add(what scan.Happened) {
 	known.Dir = known.Dir || what.Dir
 	known.Moved = known.Moved || what.Moved
 	known.Wrote = known.Wrote || what.Wrote
+	known.Counted = known.Counted && what.Counted
 	known.Since = earlier(known.Since, what.Since)
 	known.Bits |= what.Bits
 }

@@ -73,6 +73,18 @@ func (s *session) barrier(ctx context.Context, all bool) error {
 	if err := s.sync(ctx); err != nil {
 		return err
 	}
+	if err := s.marked(ctx, all); err != nil || !all {
+		return err
+	}
+	if !s.unnamed.any() {
+		return nil
+	}
+	s.name(true)
+	return s.marked(ctx, all)
+}
+
+// marked returns when the intake has marked what it was told of.
+func (s *session) marked(ctx context.Context, all bool) error {
 	b := barrier{done: make(chan struct{}), all: all}
 	select {
 	case s.flush <- b:

@@ -169,7 +169,10 @@ func (s *session) prime(ctx context.Context) {
 	}
 	w := s.newWalk(s.opened)
 	w.Prime = true
-	if w.Run(ctx, change.Root) == nil {
+	begun := time.Now()
+	err := w.Run(ctx, change.Root)
+	s.unnamed.walked(time.Since(begun))
+	if err == nil {
 		s.src.journal.SetFact(indexingFact, int64(0))
 		s.mended()
 	}
@@ -195,8 +198,12 @@ func (s *session) expand(ctx context.Context) {
 		if m.Path == change.Root && s.empty() && len(s.src.journal.Names(change.Root)) > 0 {
 			s.src.brake.engage(s.src.log, rootEmpty, "the source was found empty, and nobody saw it being emptied")
 		}
+		begun := time.Now()
 		// An error is that ctx ended.
 		_ = s.newWalk(m.Since).Run(ctx, m.Path)
+		if m.Path == change.Root {
+			s.unnamed.walked(time.Since(begun))
+		}
 	}
 	s.walks.done()
 }

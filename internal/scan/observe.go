@@ -87,8 +87,10 @@ type Happened struct {
 	Moved bool
 	// Wrote: its content was changed, be it through a name that is gone by now.
 	Wrote bool
-	Since time.Time
-	Bits  change.Bits
+	// Counted: perhaps nothing happened but that the file got another name or lost one.
+	Counted bool
+	Since   time.Time
+	Bits    change.Bits
 }
 
 // Observe looks at paths at which something happened, and marks them: an event is a mark, even
@@ -196,6 +198,10 @@ func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 	if !changed && !always {
 		return
 	}
+	if h.Counted && recounted(old, now) {
+		l.findings = append(l.findings, Finding{Path: p, Stat: now, Young: l.young(now)})
+		return
+	}
 	if !now.Exists() && (old.Exists() || h.Dir) {
 		bits |= change.Was(old.IsDir() || !old.Exists())
 	}
@@ -284,4 +290,13 @@ func compare(old, now change.Stat) (changed bool, bits change.Bits) {
 		bits = change.Content
 	}
 	return true, bits
+}
+
+// recounted reports whether a file got another name or lost one, and nothing else is to be seen.
+func recounted(old, now change.Stat) bool {
+	if old.Links == now.Links {
+		return false
+	}
+	old.Links, old.Ctime = now.Links, now.Ctime
+	return old == now
 }

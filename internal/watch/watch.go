@@ -50,6 +50,9 @@ type Event struct {
 	Dir bool
 	// At is when the watcher read the event.
 	At time.Time
+	// File is a file that was changed by who had its handle (an NFS server) while the kernel did not know where it is:
+	// Path is the root until the names of the file are looked up. The zero Inode is that of all other events.
+	File change.Inode
 }
 
 // Gap is a directory that is not watched: a named fact, not a surprise.

@@ -35,6 +35,11 @@ func (b *Batch) Add(kind watch.Kind, dir []byte, name []byte, isDir bool) {
 	b.events = append(b.events, watch.Event{Path: change.Path(b.path), Kind: kind, Dir: isDir, At: b.at})
 }
 
+// AddFile reports kind for a file whose path is not known.
+func (b *Batch) AddFile(kind watch.Kind, file change.Inode) {
+	b.events = append(b.events, watch.Event{Kind: kind, File: file, At: b.at})
+}
+
 // Hand hands the events to sink, when there are any.
 func (b *Batch) Hand(sink func([]watch.Event)) {
 	if len(b.events) > 0 {

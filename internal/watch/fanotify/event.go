@@ -38,7 +38,11 @@ type event struct {
 	mask   uint64
 	system fsid
 	// key tells directories apart: fsid, type and bytes of the handle. name is the entry; empty for the directory itself.
+	// unnamed: the key is that of a file, and the kernel does not know in which directory it is.
 	key, name []byte
+	unnamed   bool
+	// target is the key of the file that has the name, where the kernel tells it.
+	target []byte
 }
 
 func (e event) isDir() bool { return e.mask&unix.FAN_ONDIR != 0 }
@@ -47,7 +51,7 @@ func (e event) handle() unix.FileHandle {
 	return unix.NewFileHandle(int32(binary.NativeEndian.Uint32(e.key[12:])), e.key[16:])
 }
 
-// cut takes the first event off buf. It is nameless when it is none of an entry.
+// cut takes the first event off buf. It has no key when it is of nothing in particular.
 func cut(buf []byte) (e event, rest []byte) {
 	size := binary.NativeEndian.Uint32(buf)
 	one := buf[:size]
@@ -55,17 +59,20 @@ func cut(buf []byte) (e event, rest []byte) {
 	info := one[binary.NativeEndian.Uint16(buf[6:]):]
 	for len(info) >= infoSize {
 		length := int(binary.NativeEndian.Uint16(info[2:]))
-		if info[0] == unix.FAN_EVENT_INFO_TYPE_DFID_NAME {
-			end := infoSize + int(binary.NativeEndian.Uint32(info[headSize+8:]))
-			e.system = fsid(info[headSize:])
-			e.key, e.name = info[headSize:end], info[end:length]
-			if i := bytes.IndexByte(e.name, 0); i >= 0 {
-				e.name = e.name[:i]
+		key, name := keyOf(info[:length])
+		switch {
+		case info[0] == unix.FAN_EVENT_INFO_TYPE_DFID_NAME:
+			if i := bytes.IndexByte(name, 0); i >= 0 {
+				name = name[:i]
 			}
-			if string(e.name) == "." {
-				e.name = nil
+			if string(name) == "." {
+				name = nil
 			}
-			break
+			e.system, e.key, e.name = fsid(key), key, name
+		case info[0] == unix.FAN_EVENT_INFO_TYPE_FID && e.key == nil:
+			e.system, e.key, e.unnamed = fsid(key), key, true
+		case info[0] == unix.FAN_EVENT_INFO_TYPE_FID:
+			e.target = key
 		}
 		info = info[length:]
 	}
@@ -82,6 +89,7 @@ func (w *Watcher) Take(buf []byte, now time.Time) (events, queued int) {
 		w.one(e)
 		events++
 	}
+	w.reportCounts()
 	w.mu.Unlock()
 	if w.suspect {
 		w.checkRoot()
@@ -97,9 +105,15 @@ func (w *Watcher) one(e event) {
 		w.batch.Add(watch.Look, nil, nil, true)
 		return
 	}
-	if e.key == nil {
+	// What is gone is told of by its name, and that a file has one name less is told of it before it goes.
+	if e.key == nil || e.mask&unix.FAN_DELETE_SELF != 0 {
 		return
 	}
+	if e.unnamed {
+		w.file(e)
+		return
+	}
+	w.counted(e)
 	dirs, sure := w.dirs(e)
 	outside := sure && len(dirs) == 0
 	if e.isDir() && outside {

@@ -11,6 +11,10 @@
 //     that was reported by another one.
 //   - A directory that is gone, or outside, has no path: its events are dropped. Its parent tells of its leaving,
 //     and that one's parent of its own, up to one that is there.
+//
+// A file that is opened by its handle after the kernel forgot its path, as an NFS server does, has no directory and no name
+// in events: they lead to its inode alone. The same is said of a file that gets another name or loses one, which is told of by
+// that name as well.
 package fanotify
 
 import (
@@ -50,24 +54,37 @@ type Watcher struct {
 	// suspect: a directory was removed or renamed outside; it may be one that leads to the root.
 	suspect  bool
 	rootGone bool
+	// counts are events that are held back while one read is taken.
+	counts []event
 	// unsure: a handle could not be resolved, and nobody knows whose it is.
 	unsure bool
 }
 
-// largest is the size of the largest event: a handle of 128 bytes and a name of 255.
-const largest = unix.FAN_EVENT_METADATA_LEN + infoSize + 128 + unix.NAME_MAX + 8
+// largest is the size of the largest event: a handle of 128 bytes with a name of 255, and another one.
+const largest = unix.FAN_EVENT_METADATA_LEN + infoSize + 128 + unix.NAME_MAX + 8 + infoSize + 128
 
 // New makes a watcher of root, which must stay open until Close. Nothing is watched before it is covered.
 func New(root *scan.Root) (*Watcher, error) {
-	const flags = unix.FAN_CLASS_NOTIF | unix.FAN_REPORT_DFID_NAME | unix.FAN_CLOEXEC | unix.FAN_NONBLOCK
-	fd, err := unix.FanotifyInit(flags|unix.FAN_UNLIMITED_QUEUE, unix.O_RDONLY)
+	fd, err := newGroup(unix.FAN_UNLIMITED_QUEUE)
 	if errors.Is(err, unix.EPERM) {
-		fd, err = unix.FanotifyInit(flags, unix.O_RDONLY)
+		fd, err = newGroup(0)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("make fanotify group for %q: %w", root.Name(), groupError(err))
 	}
 	return newWatcher(root, fd)
+}
+
+// newGroup makes a group. Without FAN_REPORT_FID, the kernel is silent about files whose path it does not know.
+// FAN_REPORT_TARGET_FID (Linux 5.17) lets it merge the making of a file with what is written into it, and tells whose name it is that
+// came or went.
+func newGroup(more uint) (int, error) {
+	const flags = unix.FAN_CLASS_NOTIF | unix.FAN_REPORT_DFID_NAME | unix.FAN_REPORT_FID | unix.FAN_CLOEXEC | unix.FAN_NONBLOCK
+	fd, err := unix.FanotifyInit(flags|unix.FAN_REPORT_TARGET_FID|more, unix.O_RDONLY)
+	if errors.Is(err, unix.EINVAL) {
+		fd, err = unix.FanotifyInit(flags|more, unix.O_RDONLY)
+	}
+	return fd, err
 }
 
 func newWatcher(root *scan.Root, fd int) (*Watcher, error) {

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"sersync/internal/change"
 	"sersync/internal/scan"
 	"sersync/internal/watch"
@@ -29,7 +27,7 @@ func openShort(root *scan.Root) (watch.Watcher, error) {
 	if err := os.WriteFile(limit, []byte("64"), 0); err != nil {
 		return nil, fmt.Errorf("shorten the queue (needs root): %w", err)
 	}
-	fd, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_REPORT_DFID_NAME|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK, unix.O_RDONLY)
+	fd, err := newGroup(0)
 	if err := os.WriteFile(limit, old, 0); err != nil {
 		return nil, fmt.Errorf("restore the queue: %w", err)
 	}

@@ -18,9 +18,10 @@ import (
 )
 
 // mask is all that can be said of a directory and its entries. What FAN_RENAME adds, both names of a rename in one
-// event, is of no use to who looks again.
+// event, is of no use to who looks again. FAN_DELETE_SELF is merged into the news of a file's last name that went, so that
+// its handle need not be resolved in vain.
 const mask = unix.FAN_CREATE | unix.FAN_DELETE | unix.FAN_MODIFY | unix.FAN_CLOSE_WRITE | unix.FAN_ATTRIB |
-	unix.FAN_MOVED_FROM | unix.FAN_MOVED_TO | unix.FAN_ONDIR
+	unix.FAN_MOVED_FROM | unix.FAN_MOVED_TO | unix.FAN_DELETE_SELF | unix.FAN_ONDIR
 
 // fsid is the identity by which events name a file system.
 type fsid [8]byte

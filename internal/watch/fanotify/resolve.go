@@ -76,18 +76,11 @@ func (w *Watcher) dirs(e event) (all []change.Path, sure bool) {
 
 // dir is where the directory of a handle is, as it is seen on one mount. What does not last is not to be kept.
 func (w *Watcher) dir(at mounts.Place, m *mount, h unix.FileHandle) (p change.Path, lasts, ok bool) {
-	from := int(w.root.File().Fd())
-	if m.top != change.Root {
-		fd, err := w.anchor(at, m)
-		if err != nil {
-			// Its mount has moved or gone: whoever finds it again covers it, and looks then.
-			return "", false, false
-		}
-		defer unix.Close(fd)
-		from = fd
-	}
-	fd, err := unix.OpenByHandleAt(from, h, unix.O_PATH|unix.O_CLOEXEC)
-	if errors.Is(err, unix.ESTALE) {
+	fd, err := w.open(at, m, h)
+	switch {
+	case errors.Is(err, errMoved):
+		return "", false, false
+	case errors.Is(err, unix.ESTALE):
 		return "", true, false
 	}
 	if err == nil {
@@ -99,6 +92,23 @@ func (w *Watcher) dir(at mounts.Place, m *mount, h unix.FileHandle) (p change.Pa
 	}
 	w.unsure = true
 	return "", false, false
+}
+
+// errMoved: a mount has moved or gone. Whoever finds it again covers it, and looks then.
+var errMoved = errors.New("the mount is not where it was")
+
+// open opens what a handle leads to, as it is seen on one mount. ESTALE says that it is gone. The caller closes it.
+func (w *Watcher) open(at mounts.Place, m *mount, h unix.FileHandle) (int, error) {
+	from := int(w.root.File().Fd())
+	if m.top != change.Root {
+		fd, err := w.anchor(at, m)
+		if err != nil {
+			return -1, errMoved
+		}
+		defer unix.Close(fd)
+		from = fd
+	}
+	return unix.OpenByHandleAt(from, h, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC)
 }
 
 // location is where an open directory is.

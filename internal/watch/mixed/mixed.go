@@ -17,6 +17,7 @@ import (
 	"sersync/internal/change"
 	"sersync/internal/scan"
 	"sersync/internal/watch"
+	"sersync/internal/watch/exports"
 	"sersync/internal/watch/fanotify"
 	"sersync/internal/watch/inotify"
 	"sersync/internal/watch/mounts"
@@ -30,7 +31,9 @@ type Options struct {
 	OneFileSystem bool
 	// RaiseLimits raises the limits of inotify when they are hit. It needs root.
 	RaiseLimits bool
-	Log         *slog.Logger
+	// Exports are the tables of what the NFS server of this machine exports; nil for exports.Tables.
+	Exports []string
+	Log     *slog.Logger
 }
 
 // Watcher is the watch.Watcher of several methods.
@@ -68,6 +71,9 @@ type part struct {
 
 // New makes a watcher of root, which must stay open until Close. Nothing is watched before it is covered.
 func New(root *scan.Root, opts Options) (*Watcher, error) {
+	if opts.Exports == nil {
+		opts.Exports = exports.Tables()
+	}
 	home, err := mounts.Find(int(root.File().Fd()))
 	if err != nil {
 		return nil, fmt.Errorf("look at source root %q: %w", root.Name(), err)
@@ -179,6 +185,9 @@ func (w *Watcher) Sync(ctx context.Context) error {
 		}
 	}
 	w.mu.Unlock()
+	for _, g := range w.exported() {
+		gaps = append(gaps, g.Path)
+	}
 	w.look(gaps)
 	return nil
 }
@@ -203,6 +212,7 @@ func (w *Watcher) Status() watch.Status {
 		st.Overflows += s.Overflows
 		st.Gaps = append(st.Gaps, s.Gaps...)
 	}
+	st.Gaps = append(st.Gaps, w.exported()...)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range w.parts {
