@@ -178,7 +178,12 @@ func (r *run) finish(ctx context.Context, list []byte, lim limits, sink func(lin
 	if !r.live {
 		<-guarded
 	}
-	if err := r.eachLine(sink); err != nil {
+	var refused error
+	err := r.eachLine(func(line []byte) error {
+		refused = sink(line)
+		return refused
+	})
+	if err != nil {
 		stop(err)
 	}
 	<-guarded
@@ -189,7 +194,11 @@ func (r *run) finish(ctx context.Context, list []byte, lim limits, sink func(lin
 	default: // not even SIGKILL ended it: it hangs in the kernel
 	}
 	e.stderr = r.stderr.String()
-	if e.code != 0 {
+	switch {
+	case refused != nil:
+		// Also when the process had ended well by then: nobody has taken the rest of its lines.
+		e.cause = refused
+	case e.code != 0:
 		e.cause = context.Cause(ctx)
 	}
 	r.taken.Close() // so that a write of what nobody will read ends

@@ -405,3 +405,18 @@ func TestLongListThatNobodyReadsEndsCleanly(t *testing.T) {
 		t.Errorf("%+v: the list was never read", e)
 	}
 }
+
+// Whoever ends a comparison when the run behind it is over already has not seen all of it.
+func TestSweepThatIsEndedAfterItsRunIsNoCompleteOne(t *testing.T) {
+	r := newRig(t, rsyncdtest.Options{}, func(o *Options) { o.NoWarm = true })
+	r.write(r.src, "f", "x")
+	r.write(r.src, "g", "x")
+	enough := errors.New("enough")
+	err := r.tr.Sweep(t.Context(), transport.Sweep{Root: r.root, Under: []change.Path{change.Root}}, func(transport.Difference) error {
+		poll(t, "the end of the run", func() bool { return len(r.d.Children()) == 0 })
+		return enough
+	})
+	if !errors.Is(err, enough) {
+		t.Errorf("sweep: %v", err)
+	}
+}
