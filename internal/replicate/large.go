@@ -87,7 +87,7 @@ func (s *sender) sendInLane(ctx context.Context, sess *session, r *run) {
 	delete(s.cut, r.items[0].path)
 	s.mu.Unlock()
 	s.report.sent(report, r)
-	s.settle(r, report)
+	s.settle(r, report, b.Keep)
 }
 
 // partTime is how long a receiver that was cut off may take to keep what it has of a large file.

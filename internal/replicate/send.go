@@ -30,7 +30,7 @@ func (s *sender) send(ctx context.Context, sess *session, r *run) {
 		s.touched(r)
 		s.cleared(r)
 	}
-	s.settle(r, report)
+	s.settle(r, report, b.Keep)
 }
 
 // released reports whether a run of removals may go. One that may not is held, or judged again in a moment.
@@ -81,8 +81,11 @@ func (s *Source) slot(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// settle acks a run path by path.
-func (s *sender) settle(r *run, report transport.Report) {
+// keptWait is how long a path waits that failed while nothing may be removed: what was in its way may go as soon as that is over.
+const keptWait = 10 * time.Second
+
+// settle acks a run path by path. kept says that nothing was removed to make way.
+func (s *sender) settle(r *run, report transport.Report, kept bool) {
 	failed := make(map[change.Path]transport.Failure, len(report.Failed))
 	for _, f := range report.Failed {
 		failed[f.Path] = f
@@ -95,6 +98,10 @@ func (s *sender) settle(r *run, report transport.Report) {
 			continue
 		}
 		for _, m := range it.marks {
+			if kept && !s.src.options().NoRemovals {
+				s.owed.Fail(m, f.Err, time.Now().Add(jitter(keptWait)), false)
+				continue
+			}
 			s.fail(m, f.Err)
 		}
 	}
