@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -77,13 +78,20 @@ func (d *rsyncd) write(name, text string) error {
 	return nil
 }
 
+// Ports of daemons are below those that the kernel gives to who asks for any (ip_local_port_range): a daemon that is down for a
+// while must find its port free.
+const firstPort, lastPort = 20000, 32000
+
 func freePort() (int, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+	for range 1000 {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		return port, l.Close()
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("find a free port between %d and %d: all that were tried are in use", firstPort, lastPort)
 }
 
 // start starts the daemon and returns when it listens.
