@@ -3,7 +3,6 @@ package replicate_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -174,30 +173,6 @@ func TestPasswordThatIsChangedIsRefusedUntilItIsKnown(t *testing.T) {
 		r.hinted("password")
 		r.daemon.SetPassword(rsyncdtest.Password)
 	})
-}
-
-func TestTargetWithAllConnectionsTakenIsBusyUntilOneIsFree(t *testing.T) {
-	t.Parallel()
-	r := faultRig(t, t.TempDir(), []string{"max connections = 1"}, func(o *rsync.Options) { o.NoWarm = true })
-	r.write("goes", "x")
-	r.write("before/d/f", "x")
-	r.start()
-	r.equal("one")
-	r.eventually("the end of our connections", func() bool { return len(r.daemon.Children()) == 0 })
-	before := strings.Count(r.daemon.Log(), "receiving file list")
-	other := exec.Command("rsync", "-a", "--from0", "--files-from=-", "--password-file="+r.daemon.PasswordFile(), "/", r.daemon.URL("one"))
-	list, err := other.StdinPipe()
-	r.must(err)
-	r.must(other.Start())
-	r.eventually("the other's login", func() bool { return strings.Count(r.daemon.Log(), "receiving file list") > before })
-	r.harm("during")
-	r.isNamed("busy")
-	r.hinted("max connections")
-	list.Close()
-	if err := other.Wait(); err != nil {
-		t.Errorf("the other: %v", err)
-	}
-	r.recovers()
 }
 
 // behindRelay is a rig whose first target is reached by a relay.
