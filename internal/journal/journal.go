@@ -35,7 +35,7 @@ type Journal struct {
 	young       []youngRow
 	// recorded is when something was recorded last.
 	recorded time.Time
-	// twice is when what is marked now is marked again; zero when it is not.
+	// twice says when what is marked now is marked again on a target; nil when it is not.
 	twice func(target string) time.Time
 
 	keep

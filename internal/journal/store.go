@@ -364,14 +364,14 @@ func each(parent buckets, name []byte, do func(change.Path, []byte) error) error
 	})
 }
 
-// secondKey is the key of what was acked in a second.
+// secondKey is the key of what was changed in a second.
 func secondKey(second int64) string {
 	return string(binary.BigEndian.AppendUint64(nil, uint64(second)))
 }
 
 func secondOf(key string) int64 { return int64(binary.BigEndian.Uint64([]byte(key))) }
 
-// recentOp writes what was acked in a second. No path holds a NUL.
+// recentOp writes what was changed in a second. No path holds a NUL.
 func (t *Target) recentOp(second int64) op {
 	var value []byte
 	for _, r := range t.recent {

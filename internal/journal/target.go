@@ -61,7 +61,7 @@ type Target struct {
 	lows int
 	room chan struct{}
 	news chan struct{}
-	// recent is what was acked in the last minute before the last ack, recents how many paths that are, and crowded the
+	// recent is what was changed there in the last minute before the last change, recents how many paths that are, and crowded the
 	// last second in which there were too many.
 	recent  []recent
 	recents int

@@ -98,6 +98,15 @@ func (r *rig) saved() []byte {
 	return data
 }
 
+// ticked waits until what changes now is later than the file by the kernel's clock.
+func (r *rig) ticked(rel string) {
+	r.t.Helper()
+	r.eventually("the clock has ticked on", func() bool {
+		info, err := os.Stat(filepath.Join(r.dir, rel))
+		return err == nil && scan.Now().After(info.ModTime())
+	})
+}
+
 // P3: after a restart what changed meanwhile is sent and nothing else, and no target is compared.
 func TestP3RestartSendsOnlyWhatChanged(t *testing.T) {
 	t.Parallel()
@@ -188,10 +197,7 @@ func TestFirstStartOnlyIndexes(t *testing.T) {
 	t.Parallel()
 	r, sent := keptRig(t, nil)
 	r.write("here", "x")
-	r.eventually("the clock has ticked on", func() bool {
-		info, err := os.Stat(filepath.Join(r.dir, "here"))
-		return err == nil && scan.Now().After(info.ModTime())
-	})
+	r.ticked("here")
 	r.must(os.WriteFile(filepath.Join(r.daemon.Dir("one"), "there"), []byte("x"), 0o644))
 	r.start()
 	r.wait()
@@ -477,10 +483,7 @@ func TestP2KillDuringTheFirstStartForgetsNothing(t *testing.T) {
 	t.Parallel()
 	r, _ := keptRig(t, nil)
 	r.write("before/f", "x")
-	r.eventually("the clock has ticked on", func() bool {
-		info, err := os.Stat(filepath.Join(r.dir, "before/f"))
-		return err == nil && scan.Now().After(info.ModTime())
-	})
+	r.ticked("before/f")
 	r.start()
 	first, err := os.ReadFile(r.journalFile()) // before any of the tree is in it, or soon after
 	r.must(err)
