@@ -40,6 +40,9 @@ func (s Stat) IsDir() bool { return s.Mode&unix.S_IFMT == unix.S_IFDIR }
 // IsRegular reports whether the path is a regular file.
 func (s Stat) IsRegular() bool { return s.Mode&unix.S_IFMT == unix.S_IFREG }
 
+// IsFile reports whether the path is anything but a directory, and so may have several names.
+func (s Stat) IsFile() bool { return s.Exists() && !s.IsDir() }
+
 // Natural reports whether the last that happened to a regular file was a write: nobody gave it another mtime since, nor
 // another name. No other content of it ever had this mtime.
 func (s Stat) Natural() bool { return s.Mtime == s.Ctime }

@@ -134,7 +134,7 @@ func (x *index) lose(r *row) {
 
 func (x *index) link(p change.Path, st change.Stat) {
 	at := st.Inode()
-	if !st.IsRegular() {
+	if !st.IsFile() {
 		return
 	}
 	if st.Links < 2 {
@@ -265,7 +265,7 @@ func (j *Journal) namedIn(dir change.Path, asked func(change.Inode) bool, named 
 
 // Links are the other names that the index knows of the file at p, which looks like st.
 func (j *Journal) Links(p change.Path, st change.Stat) []change.Path {
-	if !st.IsRegular() {
+	if !st.IsFile() {
 		return nil
 	}
 	j.mu.Lock()

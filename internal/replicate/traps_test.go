@@ -233,12 +233,14 @@ func TestLinksModesAndOwnersAreReplicated(t *testing.T) {
 	r.wait()
 	r.must(os.Symlink("f", filepath.Join(r.dir, "l")))
 	r.must(os.Link(filepath.Join(r.dir, "f"), filepath.Join(r.dir, "hard")))
+	r.must(os.Link(filepath.Join(r.dir, "l"), filepath.Join(r.dir, "m")))
 	r.must(syscall.Mkfifo(filepath.Join(r.dir, "pipe"), 0o600))
 	r.must(os.Chmod(filepath.Join(r.dir, "f"), 0o600))
 	r.must(os.Chmod(filepath.Join(r.dir, "d"), 0o700))
 	r.must(os.Lchown(filepath.Join(r.dir, "d/g"), 1, 2))
 	r.equal("one")
-	// A write through one name is a change of all.
+	// A change through one name is a change of all.
+	r.must(os.Lchown(filepath.Join(r.dir, "m"), 1, 2))
 	f, err := os.OpenFile(filepath.Join(r.dir, "hard"), os.O_WRONLY|os.O_APPEND, 0)
 	r.must(err)
 	_, err = f.WriteString("more")

@@ -230,22 +230,27 @@ func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 	}
 }
 
-// links finds the other names of a file that changed: a write through one name is a change of all, also when that
-// name is gone by now.
+// links finds the other names of a file that changed: a write through one name is a change of all, and so is one of mode or
+// owner, also when that name is gone by now.
 func (o *Observer) links(l *look, p change.Path, old, now change.Stat, h Happened, bits change.Bits) {
-	if now.IsRegular() && now.Links > 1 && now != old {
-		o.linked(l, p, now, h.Since, bits)
+	if now.IsFile() && now.Links > 1 && now != old {
+		o.linked(l, p, now, h.Since, bits, true)
 	}
-	if old.IsRegular() && !now.SameFile(old) && h.Wrote {
-		o.linked(l, p, old, h.Since, change.Content)
+	if old.IsFile() && old.Links > 1 && !now.SameFile(old) {
+		if h.Wrote && old.IsRegular() {
+			o.linked(l, p, old, h.Since, change.Content, true)
+		} else {
+			o.linked(l, p, old, h.Since, 0, false)
+		}
 	}
 }
 
-// linked takes the names but p of the file that st is of.
-func (o *Observer) linked(l *look, p change.Path, st change.Stat, since time.Time, bits change.Bits) {
+// linked takes the names but p of the file that st is of. always marks even those at which nothing changed but how many they are.
+func (o *Observer) linked(l *look, p change.Path, st change.Stat, since time.Time, bits change.Bits, always bool) {
 	for _, q := range o.index.Links(p, st) {
 		if now, err := o.root.lstat(q); err == nil && now.SameFile(st) {
-			l.findings = append(l.findings, Finding{Path: q, Stat: now, Young: l.young(now), Mark: true, Since: since, Bits: bits})
+			mark := always || !renamed(o.index.Stat(q), now)
+			l.findings = append(l.findings, Finding{Path: q, Stat: now, Young: l.young(now), Mark: mark, Since: since, Bits: bits})
 		}
 	}
 }
@@ -293,10 +298,10 @@ func compare(old, now change.Stat) (changed bool, bits change.Bits) {
 }
 
 // recounted reports whether a file got another name or lost one, and nothing else is to be seen.
-func recounted(old, now change.Stat) bool {
-	if old.Links == now.Links {
-		return false
-	}
+func recounted(old, now change.Stat) bool { return old.Links != now.Links && renamed(old, now) }
+
+// renamed reports whether nothing is to be seen but what a file's getting or losing a name does.
+func renamed(old, now change.Stat) bool {
 	old.Links, old.Ctime = now.Links, now.Ctime
 	return old == now
 }

@@ -52,7 +52,7 @@ func (m *memory) Below(dir change.Path) (below []change.Path) {
 
 func (m *memory) Links(p change.Path, st change.Stat) (links []change.Path) {
 	for q, row := range m.rows {
-		if q != p && row.IsRegular() && row.SameFile(st) {
+		if q != p && row.IsFile() && row.SameFile(st) {
 			links = append(links, q)
 		}
 	}
@@ -239,6 +239,35 @@ func lockWithoutRights() {
 	runtime.LockOSThread()
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSGID, 65534, 0, 0)
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0)
+}
+
+// A symlink may have several names, too.
+func TestOwnerOfASymlinkIsThatOfAllItsNames(t *testing.T) {
+	tr := newTree(t, nil)
+	must(t, os.Symlink("nowhere", filepath.Join(tr.dir, "l")), os.Link(filepath.Join(tr.dir, "l"), filepath.Join(tr.dir, "m")))
+	tr.walk(true)
+	must(t, os.Lchown(filepath.Join(tr.dir, "m"), 1, 2))
+	clear(tr.index.marks)
+	tr.observer.Observe([]scan.Happened{{Path: "m", Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"l": 0, "m": 0})
+}
+
+// A change of the mode through a name that is gone by the time of the look is one of the names that are left; a name that
+// merely went is none.
+func TestModeSetThroughALinkThatIsGoneMarksTheOtherNames(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("kept", "x")
+	must(t, os.Link(filepath.Join(tr.dir, "kept"), filepath.Join(tr.dir, "link")))
+	must(t, os.Link(filepath.Join(tr.dir, "kept"), filepath.Join(tr.dir, "second")))
+	tr.walk(true)
+	must(t, os.Remove(filepath.Join(tr.dir, "link")))
+	clear(tr.index.marks)
+	tr.observer.Observe([]scan.Happened{{Path: "link", Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"link": 0})
+	must(t, os.Chmod(filepath.Join(tr.dir, "second"), 0o600), os.Remove(filepath.Join(tr.dir, "second")))
+	clear(tr.index.marks)
+	tr.observer.Observe([]scan.Happened{{Path: "second", Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"second": 0, "kept": 0})
 }
 
 // What was written through a name that is gone by the time of the look is a change of the names that are left.
