@@ -53,6 +53,7 @@ func (s *sender) sendLarge(ctx context.Context, m change.Mark) {
 		r.op = transport.UpdateLargeContent
 	}
 	r.add(m.Path, m)
+	r.at[m.Path].stat = seen.Stat
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan struct{})
@@ -87,6 +88,7 @@ func (s *sender) sendInLane(ctx context.Context, sess *session, r *run) {
 	delete(s.cut, r.items[0].path)
 	s.mu.Unlock()
 	s.report.sent(report, r)
+	s.cameBack(sess, r)
 	s.settle(r, report, b.Keep)
 }
 

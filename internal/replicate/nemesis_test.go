@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -100,13 +101,16 @@ func nemesis(r *rig, rnd *rand.Rand, d time.Duration) {
 	}
 }
 
+// ofReceiver are the names under which a receiver makes a file, and anything else with the number of its process.
+var ofReceiver = regexp.MustCompile(`^\.(?s:.+)\.([A-Za-z0-9]{6}|[0-9]{1,7})$`)
+
 // equalButTemporary is equal, without the temporary files of receivers that were killed: only a sweep can know them.
 func (r *rig) equalButTemporary(module string) {
 	r.t.Helper()
 	r.wait(module)
 	temporary := func(rel string) bool {
 		name := filepath.Base(rel)
-		return name == ".sersync-partial" || len(name) > 8 && name[0] == '.' && strings.LastIndexByte(name, '.') == len(name)-7
+		return name == ".sersync-partial" || ofReceiver.MatchString(name)
 	}
 	strip := func(m map[string]string) map[string]string {
 		for p, line := range m {

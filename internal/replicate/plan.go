@@ -13,7 +13,9 @@ import (
 
 // item is one path of a run and the marks that are acked with it.
 type item struct {
-	path  change.Path
+	path change.Path
+	// stat is what was there when it was planned.
+	stat  change.Stat
 	marks []change.Mark
 }
 
@@ -193,6 +195,7 @@ func (s *sender) update(sess *session, p *plan, seen scan.Seen, m change.Mark) i
 	} else {
 		to.add(seen.At, m)
 	}
+	to.at[seen.At].stat = seen.Stat
 	if seen.Stat.IsRegular() {
 		return seen.Stat.Size
 	}

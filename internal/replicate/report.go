@@ -84,6 +84,13 @@ func (r report) idle() {
 	r.s.State = "idle"
 }
 
+// down reports whether the target did not take the last that it was given, removals that it refuses aside.
+func (r report) down() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.s.NextTry != nil && r.s.State != transport.RemovalsRefused.String()
+}
+
 func (r report) limit(text string) {
 	for _, known := range r.s.Limits {
 		if known == text {

@@ -109,8 +109,8 @@ func (s *sender) settle(r *run, report transport.Report, kept bool) {
 	s.owed.Ack(acked...)
 }
 
-// cameBack owes a comparison of what was to be removed, or to be replaced by something else than a directory, and is
-// there again: rsync may have seen a directory and left what the target has below it.
+// cameBack owes a comparison of what was to be removed and is there again, and of what was to be replaced by something else
+// than a directory and is not what it was: rsync may have seen a directory, or nothing, and left what the target has below it.
 func (s *sender) cameBack(sess *session, r *run) {
 	looks := sess.root.Looks()
 	defer looks.Close()
@@ -118,7 +118,8 @@ func (s *sender) cameBack(sess *session, r *run) {
 		if !r.removes() && !it.clears() {
 			continue
 		}
-		if seen, err := looks.Look(it.path); err != nil || seen.Stat.IsDir() {
+		seen, err := looks.Look(it.path)
+		if err != nil || seen.Stat.IsDir() || !r.removes() && seen.Stat != it.stat {
 			s.owed.Owe(change.Mark{Path: it.path, Since: oldest(it.marks), Bits: change.Extras})
 		}
 	}

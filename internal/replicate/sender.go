@@ -49,7 +49,7 @@ type sender struct {
 	parked chan struct{}
 	// settled gets a value when a large file or a sweep is done: a stop may wait for it.
 	settled chan struct{}
-	// turn is held while a batch is looked at and sent, and for a moment when a large file begins: what
+	// turn is held while a batch is looked at and sent, and for a moment when a large file or a sweep begins: what
 	// either of them does is known to the other.
 	turn sync.Mutex
 }
@@ -152,6 +152,9 @@ func (s *sender) await(ctx context.Context) bool {
 		if draining && !s.owed.Busy() {
 			return false
 		}
+		if !draining && s.unsure() {
+			return true
+		}
 		var due <-chan time.Time
 		if at, ok := s.owed.Next(); ok {
 			due = time.After(max(0, time.Until(at)))
@@ -167,6 +170,16 @@ func (s *sender) await(ctx context.Context) bool {
 		}
 	}
 	return false
+}
+
+// unsure reports whether the target did not work when it was last tried, and nothing is left that would be tried again: the
+// attributes of its directory are sent, to see whether it works by now.
+func (s *sender) unsure() bool {
+	if !s.report.down() || s.owed.Busy() {
+		return false
+	}
+	c := s.owed.Counts()
+	return c.Waiting == c.Braked
 }
 
 // paceBurst is how many batches leave ahead of their pace after a pause, so that single changes are not delayed.
@@ -249,6 +262,9 @@ func (s *sender) batch(ctx context.Context) {
 	if p.short != nil {
 		s.away.fail()
 		s.report.failed(p.short, s.away.until)
+	}
+	if len(p.runs()) == 0 && s.unsure() {
+		p.updates.add(change.Root)
 	}
 	on := true
 	for _, run := range p.runs() {

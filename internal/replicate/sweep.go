@@ -168,7 +168,7 @@ func (s *sender) runSweeps(ctx context.Context) {
 	case <-s.src.primed:
 	}
 	for s.gate.wait(ctx) {
-		c, ok := s.sweeps.take()
+		c, ok := s.nextSweep()
 		if !ok {
 			select {
 			case <-ctx.Done():
@@ -178,13 +178,21 @@ func (s *sender) runSweeps(ctx context.Context) {
 		}
 		// It sends nothing, so that a pause need not wait for its end.
 		comparing, done := s.gate.within(ctx)
-		err := s.sweep(comparing, c)
+		err := s.compare(comparing, c)
 		s.sweeps.over(err == nil && c.everything())
 		s.swept(comparing, c.marks, err)
 		done()
 		poke(s.replan)
 		poke(s.settled)
 	}
+}
+
+// nextSweep is what is to be compared now. A batch that asks for it comes to its end first: what it brings is not found as a
+// difference, and a target that allows a single connection has it free.
+func (s *sender) nextSweep() (comparison, bool) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	return s.sweeps.take()
 }
 
 // oldest is since when the marks are owed: what a comparison finds is owed since then, too. It is now when there are none.
@@ -194,6 +202,25 @@ func oldest(marks []change.Mark) time.Time {
 		since = earlier(since, m.Since)
 	}
 	return since
+}
+
+// busyTries is how often a comparison asks a target that has no connection free: for the target, that of the batch before it may
+// not be over yet, and the next try of the mark would bring another such batch.
+const busyTries = 5
+
+// compare sweeps.
+func (s *sender) compare(ctx context.Context, c comparison) error {
+	for try := 1; ; try++ {
+		err := s.sweep(ctx, c)
+		if te := (*transport.Error)(nil); try == busyTries || !errors.As(err, &te) || te.Kind != transport.Busy {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(jitter(exponential(backoffFirst, backoffMax, try))):
+		}
+	}
 }
 
 func (s *sender) sweep(ctx context.Context, c comparison) error {

@@ -3,6 +3,7 @@ package replicate_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -173,6 +174,58 @@ func TestPasswordThatIsChangedIsRefusedUntilItIsKnown(t *testing.T) {
 		r.hinted("password")
 		r.daemon.SetPassword(rsyncdtest.Password)
 	})
+}
+
+func TestTargetWithAllConnectionsTakenIsBusyUntilOneIsFree(t *testing.T) {
+	t.Parallel()
+	r := faultRig(t, t.TempDir(), []string{"max connections = 1"}, func(o *rsync.Options) { o.NoWarm = true })
+	r.write("goes", "x")
+	r.write("before/d/f", "x")
+	r.start()
+	r.equal("one")
+	release := r.holdConnection()
+	r.harm("during")
+	r.isNamed("busy")
+	r.hinted("max connections")
+	release()
+	r.recovers()
+}
+
+// A target that did not work, and to which nothing is owed any more, is tried again: nobody would know that it works.
+func TestTargetToWhichNothingIsOwedIsNoticedWhenItWorks(t *testing.T) {
+	t.Parallel()
+	r := faultRig(t, t.TempDir(), []string{"max connections = 1"}, func(o *rsync.Options) { o.NoWarm = true })
+	r.opts.NoRemovals = true
+	r.start()
+	r.equal("one")
+	release := r.holdConnection()
+	r.write("f", "x")
+	r.eventually("the state is busy", func() bool { return r.first().State == "busy" })
+	r.must(os.Remove(filepath.Join(r.dir, "f")))
+	r.eventually("nothing is owed", func() bool { return r.first().Waiting == 0 })
+	if s := r.first(); s.State != "busy" {
+		t.Errorf("the state is %q", s.State)
+	}
+	release()
+	r.eventually("the state is idle", func() bool { return r.first().State == "idle" })
+}
+
+// holdConnection takes the one connection that the first target allows, when none of ours is left, until release.
+func (r *rig) holdConnection() (release func()) {
+	r.t.Helper()
+	r.eventually("the end of our connections", func() bool { return len(r.daemon.Children()) == 0 })
+	before := strings.Count(r.daemon.Log(), "receiving file list")
+	other := exec.Command("rsync", "-a", "--from0", "--files-from=-", "--password-file="+r.daemon.PasswordFile(), "/", r.daemon.URL("one"))
+	list, err := other.StdinPipe()
+	r.must(err)
+	r.must(other.Start())
+	r.eventually("the other's login", func() bool { return strings.Count(r.daemon.Log(), "receiving file list") > before })
+	return func() {
+		list.Close()
+		if err := other.Wait(); err != nil {
+			r.t.Errorf("the other: %v", err)
+		}
+	}
 }
 
 // behindRelay is a rig whose first target is reached by a relay.

@@ -74,10 +74,11 @@ func (t *Transport) diagnose(ctx context.Context, l line, s *spawner, e ending, 
 	if !ask {
 		return false, nil
 	}
-	err := t.probe(ctx, s, p, old)
+	asked := func() error { return t.probe(ctx, s, p, old) }
+	err := asked()
 	if err != nil && !old {
 		var isOld bool
-		if isOld, err = t.isOld(ctx, s, p, err); isOld {
+		if isOld, err = alwaysCut(err, asked, func() error { return t.probe(ctx, s, p, true) }); isOld {
 			t.mu.Lock()
 			t.dialect.old = true
 			t.mu.Unlock()
@@ -86,11 +87,14 @@ func (t *Transport) diagnose(ctx context.Context, l line, s *spawner, e ending, 
 		}
 	}
 	var state *transport.Error
-	if err != nil && p != probe && t.probe(ctx, s, probe, t.old()) == nil {
-		if errors.As(err, &state) && state.Kind == transport.RemovalsRefused {
-			return false, state
+	if err != nil && p != probe {
+		var refused bool
+		if refused, err = alwaysCut(err, asked, func() error { return t.probe(ctx, s, probe, old) }); refused {
+			if errors.As(err, &state) && state.Kind == transport.RemovalsRefused {
+				return false, state
+			}
+			return false, &transport.Error{Kind: transport.RemovalsRefused, Hint: t.hintRefused(), Err: e.err()}
 		}
-		return false, &transport.Error{Kind: transport.RemovalsRefused, Hint: t.hintRefused(), Err: e.err()}
 	}
 	if errors.As(err, &state) && state.Kind != transport.Away && state.Kind != transport.Broken {
 		return false, state
@@ -98,22 +102,25 @@ func (t *Transport) diagnose(ctx context.Context, l line, s *spawner, e ending, 
 	return false, nil
 }
 
-// oldProbes is how often a probe has to fail, and one without the newer options to succeed right after it, until the other
-// side is taken for an old one: a single failure may be a daemon that was started anew.
-const oldProbes = 3
+// cutProbes is how often a probe has to fail, and one without what is asked for to succeed right after it, until the other
+// side is taken to cut it: a single failure may be a daemon that was started anew.
+const cutProbes = 3
 
-// isOld reports whether the other side cuts each probe with the newer options and none without. failed is how the first one
-// failed; err is how the last one did.
-func (t *Transport) isOld(ctx context.Context, s *spawner, p line, failed error) (isOld bool, err error) {
-	for range oldProbes - 1 {
-		if err := t.probe(ctx, s, p, true); err != nil {
+// alwaysCut reports whether the other side cuts each probe that asks and no plain one. failed is how the first one failed; err
+// is how the last one did, of either kind, and nil when that was the last.
+func alwaysCut(failed error, asked, plain func() error) (always bool, err error) {
+	for range cutProbes - 1 {
+		if err := plain(); err != nil {
 			return false, err
 		}
-		if failed = t.probe(ctx, s, p, false); failed == nil {
+		if failed = asked(); failed == nil {
 			return false, nil
 		}
 	}
-	return t.probe(ctx, s, p, true) == nil, failed
+	if err := plain(); err != nil {
+		return false, err
+	}
+	return true, failed
 }
 
 // mayDiagnose reports whether it is time to ask again, and the present dialect.
