@@ -96,6 +96,12 @@ const (
 	WasFile
 	// Entries is Extras for the entries of one directory, and not for what is below those that the source has.
 	Entries
+	// Live says that something changed at the source, or was found to differ: hooks are told when it is acked. What is only
+	// sent once more for safety lacks it.
+	Live
+	// Gone says that something went. Of what a hook is told only, with WasDir for directories that are there, too, and Tree for
+	// all that is below.
+	Gone
 )
 
 // Was are the bits of something that went.

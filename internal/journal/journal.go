@@ -31,6 +31,7 @@ type Journal struct {
 	// The log: entries in the order of their place, oldest first.
 	first, last *entry
 	targets     map[string]*Target
+	hooks       map[string]*Target
 	index       index
 	young       []youngRow
 	// recorded is when something was recorded last.
@@ -84,6 +85,7 @@ func New(limit int) *Journal {
 		full:    make(chan struct{}, 1),
 		entries: map[change.Path]*entry{},
 		targets: map[string]*Target{},
+		hooks:   map[string]*Target{},
 	}
 	j.index = newIndex(&j.unsaved)
 	return j
@@ -91,6 +93,7 @@ func New(limit int) *Journal {
 
 // Record takes findings into index and log, in one step: a row and its mark are there together.
 func (j *Journal) Record(findings ...scan.Finding) {
+	tellings := j.unsent(findings)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	now := time.Now()
@@ -101,11 +104,12 @@ func (j *Journal) Record(findings ...scan.Finding) {
 		if !f.Unsure {
 			j.set(f, now)
 		}
-		if f.Mark {
-			j.mark(f.Path, debt{f.Since, f.Bits})
+		if f.Mark && len(j.targets) > 0 {
+			j.mark(f.Path, debt{f.Since, j.live(f.Bits)})
 			marked = true
 		}
 	}
+	tell(tellings)
 	if len(j.unsaved.rows) > heavy {
 		poke(j.full)
 	}

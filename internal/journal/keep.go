@@ -107,7 +107,7 @@ func (j *Journal) meta() meta {
 	for name, text := range j.facts {
 		m.Facts[name] = text
 	}
-	for name, t := range j.targets {
+	for name, t := range j.tables() {
 		m.Targets = append(m.Targets, targetMeta{Name: []byte(name), Cursor: t.cursor, Owed: len(t.owed), Again: len(t.again), Recent: t.seconds()})
 	}
 	return m

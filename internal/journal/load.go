@@ -171,8 +171,13 @@ func (j *Journal) fill(c contents) {
 	for _, m := range c.meta.Targets {
 		t := newTarget(j)
 		t.cursor = m.Cursor
+		if name, ok := strings.CutPrefix(string(m.Name), hookPrefix); ok {
+			t.hook = &hookQueue{}
+			j.hooks[name] = t
+		} else {
+			j.targets[string(m.Name)] = t
+		}
 		t.fill(c.targets[string(m.Name)])
-		j.targets[string(m.Name)] = t
 	}
 	slices.SortFunc(c.log, func(a, b *entry) int { return cmp.Compare(a.place, b.place) })
 	now := time.Now()
@@ -244,7 +249,7 @@ func (j *Journal) open(path, source string) error {
 	j.unsaved = newUnsaved()
 	// What was said to be clean is so no longer.
 	j.unsaved.meta = true
-	for _, t := range j.targets {
+	for _, t := range j.tables() {
 		t.unsaved = newUnsavedOwed()
 	}
 	return nil
@@ -279,10 +284,10 @@ func (j *Journal) Twice(due func(target string) time.Time) {
 	for name, t := range j.targets {
 		at := due(name)
 		for p, o := range t.owed {
-			t.remind(at, p, o.Bits)
+			t.remind(at, p, o.Bits&^change.Live)
 		}
 		for e := t.next; e != nil; e = e.next {
-			t.remind(at, e.path, e.bits)
+			t.remind(at, e.path, e.bits&^change.Live)
 		}
 		t.wake()
 	}
@@ -294,7 +299,7 @@ func (j *Journal) remind(p change.Path, bits change.Bits) {
 		return
 	}
 	for name, t := range j.targets {
-		t.remind(j.twice(name), p, bits)
+		t.remind(j.twice(name), p, bits&^change.Live)
 	}
 }
 

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"slices"
 	"time"
 
 	"sersync/internal/change"
@@ -46,6 +47,25 @@ func (t *Target) Changed(paths ...change.Path) {
 	last.paths = append(last.paths, paths...)
 	t.recents += len(paths)
 	t.unsaved.recent.add(second)
+}
+
+// Goes reports whether what the target may have at p is owed to go, or was changed there within the last minute: somebody saw
+// it go at the source.
+func (t *Target) Goes(p change.Path) bool {
+	t.j.mu.Lock()
+	defer t.j.mu.Unlock()
+	gone := func(at change.Path, bits change.Bits) bool { return at == p || bits&change.WasDir != 0 }
+	for at := p; at != change.Root; at = at.Parent() {
+		if o := t.owed[at]; o != nil && gone(at, o.Bits) {
+			return true
+		}
+		if e := t.j.entries[at]; e != nil && e.place > t.cursor && gone(at, e.bits) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(t.recent, func(r recent) bool {
+		return slices.ContainsFunc(r.paths, func(q change.Path) bool { return q == p || p.Below(q) })
+	})
 }
 
 func (t *Target) dropRecent() {

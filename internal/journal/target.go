@@ -61,6 +61,8 @@ type Target struct {
 	lows int
 	room chan struct{}
 	news chan struct{}
+	// hook is set for the queue of a hook, which follows acks and not the log.
+	hook *hookQueue
 	// recent is what was changed there in the last minute before the last change, recents how many paths that are, and crowded the
 	// last second in which there were too many.
 	recent  []recent
@@ -135,7 +137,7 @@ func (t *Target) Take(max int) []change.Mark {
 			batch = append(batch, t.give(o))
 		}
 	}
-	if t.next == nil {
+	if t.next == nil && t.hook == nil {
 		t.cursor = t.j.seq
 	}
 	t.j.trim()
@@ -172,7 +174,7 @@ func (t *Target) pop(queue *[]*owed, state State) *owed {
 // give puts a row in flight, with what the log says of its path beyond the cursor: the look that
 // follows sees that too.
 func (t *Target) give(o *owed) change.Mark {
-	if e := t.j.entries[o.Path]; e != nil && e.place > t.cursor {
+	if e := t.j.entries[o.Path]; e != nil && e.place > t.cursor && t.hook == nil {
 		o.Mark = o.Merge(e.mark())
 		t.unsaved.owed.add(o.Path)
 	}
@@ -242,9 +244,13 @@ func (t *Target) inFlight(m change.Mark) *owed {
 
 // Ack says that the target has the path as it was at the time of m or later. A path that was
 // marked again meanwhile stays owed.
-func (t *Target) Ack(marks ...change.Mark) {
+func (t *Target) Ack(marks ...change.Mark) { t.AckTelling(nil, marks...) }
+
+// AckTelling acks, and puts in the queues of hooks what that tells them: a kill forgets both or neither.
+func (t *Target) AckTelling(tellings []Telling, marks ...change.Mark) {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
+	defer tell(tellings)
 	for _, m := range marks {
 		o := t.inFlight(m)
 		if o == nil {
@@ -370,7 +376,7 @@ func (t *Target) Again(due time.Time, marks ...change.Mark) {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
 	for _, m := range marks {
-		t.remind(due, m.Path, m.Bits)
+		t.remind(due, m.Path, m.Bits&^change.Live)
 	}
 	t.wake()
 }
@@ -458,6 +464,10 @@ func (t *Target) OweLow(ctx context.Context, m change.Mark) error {
 
 // bound keeps the table within its limit.
 func (t *Target) bound() {
+	if t.hook != nil {
+		t.fold()
+		return
+	}
 	if len(t.owed) > t.j.limit {
 		t.collapse()
 	}

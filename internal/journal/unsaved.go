@@ -65,7 +65,7 @@ func (u *unsavedOwed) size() int { return len(u.owed) + len(u.again) + len(u.rec
 // size is how many rows the file does not have yet. The journal is locked.
 func (j *Journal) unsavedSize() int {
 	n := len(j.unsaved.cleared) + len(j.unsaved.rows) + len(j.unsaved.log) + len(j.unsaved.dropped)
-	for _, t := range j.targets {
+	for _, t := range j.tables() {
 		n += t.unsaved.size()
 	}
 	return n
@@ -114,7 +114,7 @@ func (j *Journal) transaction() transaction {
 		}
 		tx.log = append(tx.log, o)
 	}
-	for name, t := range j.targets {
+	for name, t := range j.tables() {
 		if t.unsaved.size() > 0 {
 			tx.targets[name] = t.operations()
 		}
@@ -167,7 +167,7 @@ func (j *Journal) takeBack(tx transaction) {
 		}
 	})
 	for name, ops := range tx.targets {
-		t := j.targets[name]
+		t := j.table(name)
 		if t == nil {
 			continue
 		}
@@ -200,7 +200,7 @@ func (j *Journal) saveAll() {
 	for p := range j.entries {
 		j.unsaved.log.add(p)
 	}
-	for _, t := range j.targets {
+	for _, t := range j.tables() {
 		t.unsaved = newUnsavedOwed()
 		for p := range t.owed {
 			t.unsaved.owed.add(p)

@@ -26,14 +26,14 @@ type findings struct {
 }
 
 func (f *findings) add(ctx context.Context, d transport.Difference) error {
-	m := change.Mark{Path: d.Path, Since: f.since}
+	m := change.Mark{Path: d.Path, Since: f.since, Bits: change.Live}
 	if !d.Extra {
 		if d.Missing {
 			f.missing++
 		}
 		return f.sender.owed.OweLow(ctx, m)
 	}
-	m.Bits = change.Was(d.Dir)
+	m.Bits |= change.Was(d.Dir)
 	f.extra++
 	f.extras = append(f.extras, m)
 	if len(f.extras) < extrasMax {

@@ -51,8 +51,10 @@ type Options struct {
 	// Runs bounds the batches that are on their way at one time; shared by all sources. Nil is no bound. A sweep,
 	// one a target at the most, is not counted: it waits for batches.
 	Runs chan struct{}
-	// Targets are where to replicate to; at least one.
+	// Targets are where to replicate to; at least one, unless there are hooks.
 	Targets []TargetOptions
+	// Hooks are told of what happened.
+	Hooks []HookOptions
 	// OnBatch, when not nil, is called after each batch, acked or failed. It is called by the senders, so
 	// by several goroutines at the same time, and a sender waits for its return.
 	OnBatch func(BatchDone)

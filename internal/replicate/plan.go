@@ -220,6 +220,11 @@ func keeps(f *filter.Filter, m change.Mark, seen scan.Seen) bool {
 func (s *sender) fail(m change.Mark, err error) {
 	tries := s.owed.Tries(m.Path) + 1
 	dead := tries >= s.opts.DeadAfter
+	defer func() {
+		if tries == 1 || tries == s.opts.DeadAfter {
+			s.tellFailed(m.Path)
+		}
+	}()
 	wait := exponential(time.Second, 5*time.Minute, tries)
 	if dead {
 		wait = time.Hour

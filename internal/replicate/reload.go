@@ -47,6 +47,7 @@ func (s *Source) Reload(opts Options) error {
 			s.journal.Drop(name)
 		}
 	}
+	s.startTellers()
 	if sess := s.session(); sess != nil {
 		sess.observer.SetFilter(opts.Filter)
 		// What the old filter dropped and the new one keeps is new to the index.

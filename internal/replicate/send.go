@@ -106,7 +106,7 @@ func (s *sender) settle(r *run, report transport.Report, kept bool) {
 		}
 	}
 	s.owed.Changed(report.Changed...)
-	s.owed.Ack(acked...)
+	s.owed.AckTelling(s.tellings(r, report, failed), acked...)
 }
 
 // cameBack owes a comparison of what was to be removed and is there again, and of what was to be replaced by something else

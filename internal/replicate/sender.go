@@ -258,6 +258,7 @@ func (s *sender) batch(ctx context.Context) {
 	defer s.turn.Unlock()
 	s.started, s.seq = time.Now(), s.src.journal.Seq()
 	s.paced = later(s.paced, s.started).Add(s.opts.Pace)
+	s.secure()
 	p := s.plan(sess, s.owed.Take(s.max))
 	if p.short != nil {
 		s.away.fail()

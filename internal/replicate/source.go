@@ -39,6 +39,7 @@ type Source struct {
 	mu      sync.Mutex
 	opts    Options
 	senders map[string]*running
+	tellers map[string]*teller
 	// current is nil before the root was opened and while it is gone.
 	current *session
 	state   string
@@ -108,10 +109,7 @@ func (o Options) complete() (Options, error) {
 		t.DeadAfter = orElse(t.DeadAfter, 12)
 		t.Settle = orElse(t.Settle, 200*time.Second)
 	}
-	if len(o.Targets) == 0 {
-		return o, fmt.Errorf("replicate source %q: no target", o.Path)
-	}
-	return o, nil
+	return o, o.completeHooks()
 }
 
 func orElse[T comparable](value, otherwise T) T {
@@ -153,6 +151,10 @@ func (s *Source) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.ctx = senders
 	s.state = "scanning"
+	s.mu.Unlock()
+	s.startTellers()
+	defer s.stopTellers()
+	s.mu.Lock()
 	for _, t := range s.opts.Targets {
 		s.start(t, false, newGate())
 	}

@@ -26,6 +26,7 @@ type Status struct {
 	Brake   *Brake         `json:"brake,omitempty"`
 	Journal JournalStatus  `json:"journal"`
 	Targets []TargetStatus `json:"targets"`
+	Hooks   []HookStatus   `json:"hooks"`
 }
 
 // Part is the root, or a file system below it, and how it is watched.

@@ -243,7 +243,7 @@ func (s *sender) sweep(ctx context.Context, c comparison) error {
 		if !d.Path.Valid() || !opts.Filter.Verdict(d.Path, kindOf(d.Dir)).Keep {
 			return nil
 		}
-		if d.Extra && empty && sess.empty() {
+		if d.Extra && empty && sess.empty() && !s.owed.Goes(d.Path) {
 			s.src.brake.engage(s.log, rootEmpty, "the source is empty and the target is not")
 		}
 		s.sweeps.found()

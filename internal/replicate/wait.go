@@ -145,7 +145,7 @@ func (s *Source) Status() Status {
 	st := Status{
 		Name: opts.Name, Path: opts.Path, Parts: []Part{},
 		Marks: s.marks.Load(), Indexed: s.journal.Indexed(),
-		Brake: s.brake.shown(), Journal: s.journalStatus(), Gaps: []Gap{}, Targets: []TargetStatus{},
+		Brake: s.brake.shown(), Journal: s.journalStatus(), Gaps: []Gap{}, Targets: []TargetStatus{}, Hooks: []HookStatus{},
 	}
 	s.mu.Lock()
 	st.State, st.Error = s.state, s.unopened
@@ -166,6 +166,9 @@ func (s *Source) Status() Status {
 			st.Brake.Held += t.Held
 		}
 		st.Targets = append(st.Targets, t)
+	}
+	for _, t := range s.hooks() {
+		st.Hooks = append(st.Hooks, t.status())
 	}
 	return st
 }

@@ -249,8 +249,9 @@ func (o *Observer) links(l *look, p change.Path, old, now change.Stat, h Happene
 func (o *Observer) linked(l *look, p change.Path, st change.Stat, since time.Time, bits change.Bits, always bool) {
 	for _, q := range o.index.Links(p, st) {
 		if now, err := o.root.lstat(q); err == nil && now.SameFile(st) {
-			mark := always || !renamed(o.index.Stat(q), now)
-			l.findings = append(l.findings, Finding{Path: q, Stat: now, Young: l.young(now), Mark: mark, Since: since, Bits: bits})
+			if always || !renamed(o.index.Stat(q), now) {
+				l.findings = append(l.findings, Finding{Path: q, Stat: now, Young: l.young(now), Mark: true, Since: since, Bits: bits})
+			}
 		}
 	}
 }

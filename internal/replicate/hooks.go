@@ -1,0 +1,299 @@
+package replicate
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/hook"
+	"sersync/internal/journal"
+)
+
+// HookOptions are all that one hook needs to know. The zero value of a duration or bound is its default.
+type HookOptions struct {
+	// Name names the hook in logs, status and metrics; unique within the source.
+	Name string
+	On   hook.Kind
+	// Target is the one whose events it is told of; empty for all, each by itself.
+	Target string
+	Hook   hook.Hook
+	// Identity changes when anything of the hook's configuration changes, and with it the Hook must be another.
+	Identity string
+	// Wants reports whether a path is told; nil is every path. It is safe for concurrent use.
+	Wants func(p change.Path, dir bool) bool
+	// Paths is how many paths one event may have. Default 1000.
+	Paths int
+	// Gather is for how long paths are gathered before they are told. Default 0.
+	Gather time.Duration
+	// Timeout bounds one call. Default 30 s.
+	Timeout time.Duration
+	// DeadAfter is how many times a path is told in vain before it is a dead letter of the hook. Default 12.
+	DeadAfter int
+	// Concurrency is how many calls may be under way at one time. Default 1.
+	Concurrency int
+	// MaxWait is how long hook.AllTargetsAcked waits for a target. Default 10 min.
+	MaxWait time.Duration
+	// After is for how long a state must last before it is told; of hook.Behind how old the oldest change must be.
+	After time.Duration
+	// Most bounds the queue, in paths. Default 100,000.
+	Most int
+}
+
+func (o HookOptions) complete() HookOptions {
+	o.Paths = orElse(o.Paths, 1000)
+	o.Timeout = orElse(o.Timeout, 30*time.Second)
+	o.DeadAfter = orElse(o.DeadAfter, 12)
+	o.Concurrency = orElse(o.Concurrency, 1)
+	o.MaxWait = orElse(o.MaxWait, 10*time.Minute)
+	return o
+}
+
+// completeHooks fills in the defaults of the hooks, and checks them.
+func (o *Options) completeHooks() error {
+	o.Hooks = slices.Clone(o.Hooks)
+	seen := map[string]bool{}
+	for i := range o.Hooks {
+		h := &o.Hooks[i]
+		*h = h.complete()
+		switch {
+		case h.Hook == nil || !slices.Contains(hook.Kinds(), h.On):
+			return fmt.Errorf("replicate source %q: hook %q is about %q and does nothing", o.Path, h.Name, h.On)
+		case seen[h.Name]:
+			return fmt.Errorf("replicate source %q: two hooks are named %q", o.Path, h.Name)
+		case len(o.Targets) == 0 && h.On != hook.AllTargetsAcked:
+			return fmt.Errorf("replicate source %q: hook %q is about targets, and there is none", o.Path, h.Name)
+		}
+		seen[h.Name] = true
+	}
+	if len(o.Targets) == 0 && len(o.Hooks) == 0 {
+		return fmt.Errorf("replicate source %q: no target", o.Path)
+	}
+	return nil
+}
+
+// teller tells one hook of one target, or of the source.
+type teller struct {
+	src *Source
+	HookOptions
+	// key names it in the journal, target whom it is about; empty for the source.
+	key, target string
+	// queue holds what is to be told; nil for a kind without paths.
+	queue  *journal.Target
+	log    *slog.Logger
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu sync.Mutex
+	// calls is how many calls are under way, since when the oldest of the last ones.
+	calls          int
+	since          time.Time
+	told, failures uint64
+	at             time.Time
+	last           *LastError
+}
+
+// ofSource reports whether a kind is about the source, and not about one target.
+func ofSource(k hook.Kind) bool { return k == hook.AllTargetsAcked || k == hook.DeletesHeld }
+
+// tellers are those that the options ask for.
+func (s *Source) newTellers(o Options) map[string]*teller {
+	all := map[string]*teller{}
+	add := func(h HookOptions, key, target string) {
+		all[key] = &teller{
+			src: s, HookOptions: h, key: key, target: target,
+			log: s.log.With("hook", h.Name), done: make(chan struct{}),
+		}
+	}
+	for _, h := range o.Hooks {
+		if ofSource(h.On) {
+			add(h, h.Name, "")
+			continue
+		}
+		for _, t := range o.Targets {
+			if h.Target == "" || h.Target == t.Name {
+				add(h, h.Name+" "+t.Name, t.Name)
+			}
+		}
+	}
+	return all
+}
+
+// startTellers starts what the options ask for and ends what they do not. A hook that did not change is not disturbed; one
+// that did keeps what it is to be told.
+func (s *Source) startTellers() {
+	o := s.options()
+	wanted := s.newTellers(o)
+	s.mu.Lock()
+	before, ctx := s.tellers, s.ctx
+	s.mu.Unlock()
+	if ctx == nil {
+		return // Run starts them
+	}
+	for key, t := range before {
+		if n := wanted[key]; n != nil && n.Identity == t.Identity {
+			wanted[key] = t
+			continue
+		}
+		t.cancel()
+		<-t.done
+	}
+	for _, name := range s.journal.Hooks() {
+		if wanted[name] == nil {
+			s.log.Info("a hook is no longer configured, what it was not told is forgotten", "hook", name)
+			s.journal.DropHook(name)
+		}
+	}
+	var fresh []*teller
+	for key, t := range wanted {
+		if before[key] == t {
+			continue
+		}
+		if t.On.OfPaths() {
+			q := journal.HookOptions{Wants: t.Wants, Max: t.Most}
+			if t.On == hook.AllTargetsAcked {
+				q.Together = t.MaxWait
+			}
+			t.queue = s.journal.OpenHook(key, q)
+		}
+		fresh = append(fresh, t)
+	}
+	s.mu.Lock()
+	s.tellers = wanted
+	s.mu.Unlock()
+	for _, t := range fresh {
+		var own context.Context
+		own, t.cancel = context.WithCancel(ctx)
+		go func() {
+			defer close(t.done)
+			if t.queue != nil {
+				t.run(own)
+			} else {
+				t.watch(own)
+			}
+		}()
+	}
+}
+
+// stopTellers ends all tellers. What they were not told stays in the journal.
+func (s *Source) stopTellers() {
+	for _, t := range s.hooks() {
+		t.cancel()
+		<-t.done
+	}
+}
+
+// hooks are all tellers, in the order of their keys.
+func (s *Source) hooks() []*teller {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*teller, 0, len(s.tellers))
+	for _, t := range s.tellers {
+		all = append(all, t)
+	}
+	slices.SortFunc(all, func(a, b *teller) int { return cmp.Compare(a.key, b.key) })
+	return all
+}
+
+// hearing are the tellers that are told of a kind of event of a target.
+func (s *Source) hearing(target string, kinds ...hook.Kind) (all []*teller) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tellers {
+		if slices.Contains(kinds, t.On) && (t.target == "" || t.target == target) {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// HookStatus is what there is to say of one hook. Its JSON form is an interface: fields are added, never changed.
+type HookStatus struct {
+	Name string `json:"name"`
+	// On is the kind of events that it is told of, Target whose; empty for those of the source.
+	On     string `json:"on"`
+	Target string `json:"target,omitempty"`
+	// Waiting is how many paths it is to be told of, all but dead ones; Lag is for how many seconds the oldest waits.
+	Waiting  int     `json:"waiting"`
+	Retrying int     `json:"retrying"`
+	Dead     int     `json:"dead"`
+	Lag      float64 `json:"lag_seconds"`
+	// Told and Failures count the calls since the start; ToldAt is when it was told last.
+	Told     uint64     `json:"told"`
+	Failures uint64     `json:"failures"`
+	ToldAt   *time.Time `json:"told_at,omitempty"`
+	// Calling is since when a call is under way.
+	Calling *time.Time `json:"calling,omitempty"`
+	// Folded is how often the queue was full since the start, so that directories stand for the paths below them.
+	Folded    int        `json:"folded"`
+	LastError *LastError `json:"last_error,omitempty"`
+}
+
+func (t *teller) status() HookStatus {
+	s := HookStatus{Name: t.Name, On: string(t.On), Target: t.target}
+	if t.queue != nil {
+		c := t.queue.Counts()
+		s.Waiting, s.Retrying, s.Dead, s.Folded = c.Waiting, c.Retrying, c.Dead, t.queue.Folded()
+		if !c.Oldest.IsZero() {
+			s.Lag = time.Since(c.Oldest).Seconds()
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.Told, s.Failures, s.LastError = t.told, t.failures, t.last
+	if at := t.at; !at.IsZero() {
+		s.ToldAt = &at
+	}
+	if since := t.since; t.calls > 0 {
+		s.Calling = &since
+	}
+	return s
+}
+
+// RetryHooks tells again now what hooks could not be told, dead letters too. name is that of a hook, or empty for all. It
+// returns how many paths that are, and an error when there is no such hook.
+func (s *Source) RetryHooks(name string) (count int, err error) {
+	known := name == ""
+	for _, t := range s.hooks() {
+		if name != "" && t.Name != name {
+			continue
+		}
+		known = true
+		if t.queue != nil {
+			count += t.queue.Retry()
+		}
+	}
+	if !known {
+		return 0, s.noHook(name)
+	}
+	return count, nil
+}
+
+func (s *Source) noHook(name string) error {
+	return fmt.Errorf("source %q has no hook %q", s.options().Name, name)
+}
+
+// TestHook calls a hook once with an event that says that it is a test.
+func (s *Source) TestHook(ctx context.Context, name string) error {
+	for _, t := range s.hooks() {
+		if t.Name != name {
+			continue
+		}
+		e := t.event()
+		e.Test = true
+		if t.On.OfPaths() {
+			e.Paths = []hook.Path{{Path: "sersync-test", What: hook.Updated, Since: e.Time}}
+		} else {
+			e.State, e.Since = "test", e.Time
+		}
+		e.ID = idOf(t.key, nil)
+		ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+		defer cancel()
+		return t.Hook.Tell(ctx, e)
+	}
+	return s.noHook(name)
+}

@@ -1,0 +1,296 @@
+package replicate
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/hook"
+	"sersync/internal/journal"
+)
+
+// hookBytes bounds the names in one event.
+const hookBytes = 256 << 10
+
+// arrivedEvery is how often is looked whether all targets have what waits for them.
+const arrivedEvery = time.Second
+
+// run tells the hook of paths until ctx ends.
+func (t *teller) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	free := make(chan struct{}, t.Concurrency)
+	outcome := make(chan error, t.Concurrency)
+	var away backoff
+	most := t.Paths
+	learn := func(err error) {
+		<-free
+		if err != nil {
+			// It may be one path that fails the event.
+			most = max(1, most/2)
+			away.fail()
+			return
+		}
+		most = min(t.Paths, most*2)
+		away.ok()
+	}
+	for {
+		wait := t.pause(away.until)
+		select {
+		case <-ctx.Done():
+			return
+		case err := <-outcome:
+			learn(err)
+			continue
+		case <-t.queue.News():
+		case <-wait:
+		}
+		if time.Now().Before(away.until) || !t.queue.Pending() {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case err := <-outcome:
+			learn(err)
+			continue
+		case free <- struct{}{}:
+		}
+		if !t.gather(ctx) {
+			return
+		}
+		marks := t.take(most)
+		wg.Go(func() { outcome <- t.deliver(ctx, marks) })
+	}
+}
+
+// pause is a channel that says when there may be something to do without news.
+func (t *teller) pause(until time.Time) <-chan time.Time {
+	now := time.Now()
+	if until.After(now) {
+		return time.After(until.Sub(now))
+	}
+	if t.queue.Pending() {
+		return time.After(0)
+	}
+	wait := time.Hour
+	if at, ok := t.queue.Next(); ok {
+		wait = max(0, at.Sub(now))
+	}
+	if t.On == hook.AllTargetsAcked && t.queue.Arrived() {
+		wait = min(wait, arrivedEvery)
+	}
+	return time.After(wait)
+}
+
+// gather waits for more to tell of at once. It reports false when ctx ends.
+func (t *teller) gather(ctx context.Context) bool {
+	if t.Gather <= 0 {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(t.Gather):
+		return true
+	}
+}
+
+// take takes what goes in one event.
+func (t *teller) take(most int) []change.Mark {
+	marks := t.queue.Take(most)
+	size := 0
+	for i, m := range marks {
+		if size += len(m.Path); size > hookBytes && i > 0 {
+			t.queue.PutBack(marks[i:]...)
+			return marks[:i]
+		}
+	}
+	return marks
+}
+
+// deliver tells of marks: those that lack the same targets in one event.
+func (t *teller) deliver(ctx context.Context, marks []change.Mark) error {
+	groups := map[string][]change.Mark{}
+	var order []string
+	for _, m := range marks {
+		missing, wait := t.missing(m)
+		if wait {
+			continue
+		}
+		key := strings.Join(missing, "\x00")
+		if groups[key] == nil {
+			order = append(order, key)
+		}
+		groups[key] = append(groups[key], m)
+	}
+	var first error
+	for _, key := range order {
+		var missing []string
+		if key != "" {
+			missing = strings.Split(key, "\x00")
+		}
+		if err := t.tell(ctx, groups[key], missing); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// missing are the targets that lack what the hook is to be told of. wait says that they are waited for once more: the path was
+// changed again.
+func (t *teller) missing(m change.Mark) (missing []string, wait bool) {
+	if t.On != hook.AllTargetsAcked {
+		return nil, false
+	}
+	if missing = t.src.journal.Lacking(m.Path); len(missing) == 0 {
+		return nil, false
+	}
+	row, _ := t.queue.Row(m.Path)
+	if row.Due.IsZero() {
+		row.Due = time.Now().Add(t.MaxWait)
+	}
+	if row.Tries == 0 && time.Now().Before(row.Due) {
+		t.queue.Delay(row.Due, m)
+		return nil, true
+	}
+	return missing, false
+}
+
+// tell makes one call and settles it.
+func (t *teller) tell(ctx context.Context, marks []change.Mark, missing []string) error {
+	e := t.event()
+	e.Missing = missing
+	if t.On == hook.AllTargetsAcked {
+		for _, target := range t.src.options().Targets {
+			if !slices.Contains(missing, target.Name) {
+				e.Targets = append(e.Targets, target.Name)
+			}
+		}
+	}
+	var told []change.Mark
+	for _, m := range marks {
+		if p, ok := t.path(m); ok {
+			e.Paths = append(e.Paths, p)
+			told = append(told, m)
+		} else {
+			t.queue.Ack(m)
+		}
+	}
+	if len(told) == 0 {
+		return nil
+	}
+	e.ID = idOf(t.key, told)
+	err := t.call(ctx, e)
+	switch {
+	case err == nil:
+		t.queue.Ack(told...)
+	case ctx.Err() != nil:
+		t.queue.PutBack(told...)
+	default:
+		t.fail(told, err)
+	}
+	return err
+}
+
+// fail keeps what the hook could not be told: to be told later and later, and after too many tries as dead letters.
+func (t *teller) fail(marks []change.Mark, err error) {
+	dead := 0
+	for _, m := range marks {
+		tries := t.queue.Tries(m.Path) + 1
+		wait := exponential(time.Second, 5*time.Minute, tries)
+		if tries >= t.DeadAfter {
+			wait = time.Hour
+		}
+		if tries == t.DeadAfter {
+			dead++
+		}
+		t.queue.Fail(m, err, time.Now().Add(wait), tries >= t.DeadAfter)
+	}
+	if dead > 0 {
+		t.log.Error("a hook was told in vain too often: paths are dead letters of it", "paths", dead, "error", err)
+	}
+}
+
+// path is what is told of a mark; false when there is nothing to tell any more.
+func (t *teller) path(m change.Mark) (hook.Path, bool) {
+	p := hook.Path{Path: m.Path, What: hook.Updated, Dir: m.Bits&change.WasDir != 0, Since: m.Since}
+	switch {
+	case m.Bits&change.Tree != 0:
+		p.What, p.Dir = hook.Many, true
+	case t.On == hook.Failed:
+		row, ok := t.src.journal.Open(t.target).Row(m.Path)
+		if !ok || row.Tries == 0 {
+			return p, false // it is there by now
+		}
+		p.What, p.Error, p.Tries, p.Dead = hook.NotTaken, row.Err, row.Tries, row.State == journal.Dead
+	case m.Bits&change.Gone != 0:
+		p.What = hook.Removed
+	}
+	return p, true
+}
+
+// event is what all events of the hook have in common.
+func (t *teller) event() hook.Event {
+	o := t.src.options()
+	return hook.Event{Hook: t.Name, On: t.On, Source: o.Name, Root: o.Path, Target: t.target, Time: time.Now()}
+}
+
+// idOf tells one event from another: the same paths, changed as often, have the same.
+func idOf(key string, marks []change.Mark) string {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s\x00", key)
+	for _, m := range marks {
+		fmt.Fprintf(sum, "%d %s\x00", m.Seq, string(m.Path))
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:12])
+}
+
+// call calls the hook once, and keeps what came of it.
+func (t *teller) call(ctx context.Context, e hook.Event) error {
+	own, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	t.mu.Lock()
+	if t.calls++; t.calls == 1 {
+		t.since = time.Now()
+	}
+	t.mu.Unlock()
+	err := t.Hook.Tell(own, e)
+	if err != nil && own.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("not told within %v: %w", t.Timeout, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.calls--
+	switch {
+	case err == nil:
+		if t.last != nil && t.last.Last.After(t.at) {
+			t.log.Info("the hook can be told again", "errors", t.last.Count)
+		}
+		t.told++
+		t.at = time.Now()
+	case ctx.Err() == nil:
+		t.failures++
+		t.failure(err)
+	}
+	return err
+}
+
+// failure keeps the newest error, and says it once. The teller is locked.
+func (t *teller) failure(err error) {
+	now := time.Now()
+	if l := t.last; l != nil && l.Text == err.Error() && l.Last.After(t.at) {
+		again := *l
+		again.Last, again.Count = now, l.Count+1
+		t.last = &again
+		return
+	}
+	t.log.Warn("the hook cannot be told, it is tried again", "error", err)
+	t.last = &LastError{Text: err.Error(), Since: now, Last: now, Count: 1}
+}

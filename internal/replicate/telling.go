@@ -1,0 +1,85 @@
+package replicate
+
+import (
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/filter"
+	"sersync/internal/hook"
+	"sersync/internal/journal"
+	"sersync/internal/transport"
+)
+
+// tellings are what hooks are told of a run that was acked, but for what failed.
+func (s *sender) tellings(r *run, report transport.Report, failed map[change.Path]transport.Failure) []journal.Telling {
+	tellers := s.src.hearing(s.opts.Name, hook.Acked, hook.AllTargetsAcked)
+	if len(tellers) == 0 {
+		return nil
+	}
+	changed := make(map[change.Path]struct{}, len(report.Changed))
+	for _, p := range report.Changed {
+		changed[p] = struct{}{}
+	}
+	var marks []change.Mark
+	for _, it := range r.items {
+		_, bad := failed[it.path]
+		_, isChanged := changed[it.path]
+		if m, ok := r.telling(it, isChanged); ok && !bad {
+			marks = append(marks, m)
+		}
+	}
+	return tellAll(tellers, marks)
+}
+
+// telling is what is told of an item. What was sent for safety, and was there already, is not told.
+func (r *run) telling(it *item, changed bool) (change.Mark, bool) {
+	if it.path.Name() == filter.PartialName || it.path.Parent().Name() == filter.PartialName {
+		return change.Mark{}, false
+	}
+	m := change.Mark{Path: it.path, Since: oldest(it.marks)}
+	live, dir := changed, it.stat.IsDir()
+	for _, x := range it.marks {
+		live = live || x.Bits&change.Live != 0
+		// What is above a path that is absent is a directory.
+		dir = dir || r.removes() && (x.Path != it.path || x.Bits&change.WasDir != 0)
+	}
+	if dir {
+		m.Bits = change.WasDir
+	}
+	if r.removes() {
+		m.Bits |= change.Gone
+	}
+	return m, live
+}
+
+// tellAll gives each teller what it wants of marks.
+func tellAll(tellers []*teller, marks []change.Mark) []journal.Telling {
+	var all []journal.Telling
+	for _, t := range tellers {
+		x := journal.Telling{Hook: t.queue}
+		for _, m := range marks {
+			if t.Wants == nil || t.Wants(m.Path, m.Bits&change.WasDir != 0) {
+				x.Marks = append(x.Marks, m)
+			}
+		}
+		if len(x.Marks) > 0 {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
+// tellFailed tells hooks of a path that the target did not take.
+func (s *sender) tellFailed(p change.Path) {
+	for _, x := range tellAll(s.src.hearing(s.opts.Name, hook.Failed), []change.Mark{{Path: p, Since: time.Now()}}) {
+		x.Hook.Tell(x.Marks...)
+	}
+}
+
+// secure has the journal written before what a comparison found is sent, where a hook is to be told of it: no walk finds it
+// again when a kill forgets it.
+func (s *sender) secure() {
+	if s.owed.Low() && len(s.src.hearing(s.opts.Name, hook.Acked, hook.AllTargetsAcked)) > 0 {
+		_ = s.src.journal.Commit() // the keeper of the journal says so
+	}
+}
