@@ -248,11 +248,18 @@ func (o *Observer) links(l *look, p change.Path, old, now change.Stat, h Happene
 // linked takes the names but p of the file that st is of. always marks even those at which nothing changed but how many they are.
 func (o *Observer) linked(l *look, p change.Path, st change.Stat, since time.Time, bits change.Bits, always bool) {
 	for _, q := range o.index.Links(p, st) {
-		if now, err := o.root.lstat(q); err == nil && now.SameFile(st) {
-			if always || !renamed(o.index.Stat(q), now) {
-				l.findings = append(l.findings, Finding{Path: q, Stat: now, Young: l.young(now), Mark: true, Since: since, Bits: bits})
-			}
+		now, err := o.root.lstat(q)
+		if err != nil || !now.SameFile(st) {
+			continue
 		}
+		old, why := o.index.Stat(q), bits
+		if !renamed(old, now) {
+			_, more := compare(old, now)
+			why |= more
+		} else if !always {
+			continue
+		}
+		l.findings = append(l.findings, Finding{Path: q, Stat: now, Young: l.young(now), Mark: true, Since: since, Bits: why})
 	}
 }
 

@@ -267,7 +267,23 @@ func TestModeSetThroughALinkThatIsGoneMarksTheOtherNames(t *testing.T) {
 	must(t, os.Chmod(filepath.Join(tr.dir, "second"), 0o600), os.Remove(filepath.Join(tr.dir, "second")))
 	clear(tr.index.marks)
 	tr.observer.Observe([]scan.Happened{{Path: "second", Since: time.Now()}})
-	tr.marked(map[change.Path]change.Bits{"second": 0, "kept": 0})
+	tr.marked(map[change.Path]change.Bits{"second": 0, "kept": change.Content})
+}
+
+// An mtime that was set back through a name that is gone by the time of the look hides what was written before.
+func TestMtimeSetBackThroughALinkThatIsGoneComparesTheContent(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("kept", "content")
+	must(t, os.Link(filepath.Join(tr.dir, "kept"), filepath.Join(tr.dir, "link")))
+	info, err := os.Stat(filepath.Join(tr.dir, "kept"))
+	must(t, err)
+	tr.walk(true)
+	tr.write("link", "CONTENT")
+	tr.observer.Observe([]scan.Happened{{Path: "link", Wrote: true, Since: time.Now()}})
+	must(t, os.Chtimes(filepath.Join(tr.dir, "link"), info.ModTime(), info.ModTime()), os.Remove(filepath.Join(tr.dir, "link")))
+	clear(tr.index.marks)
+	tr.observer.Observe([]scan.Happened{{Path: "link", Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"link": 0, "kept": change.Content})
 }
 
 // What was written through a name that is gone by the time of the look is a change of the names that are left.
