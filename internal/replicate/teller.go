@@ -115,13 +115,18 @@ func (t *teller) take(most int) []change.Mark {
 	return marks
 }
 
-// deliver tells of marks: those that lack the same targets in one event.
+// deliver tells of marks: those that the same targets lack in one event, and what failed by itself before by itself, so that it
+// fails nothing else. It returns an error of the former only.
 func (t *teller) deliver(ctx context.Context, marks []change.Mark) error {
 	groups := map[string][]change.Mark{}
 	var order []string
 	for _, m := range marks {
 		missing, wait := t.missing(m)
 		if wait {
+			continue
+		}
+		if t.queue.Tries(m.Path) > 0 {
+			_ = t.tell(ctx, []change.Mark{m}, missing)
 			continue
 		}
 		key := strings.Join(missing, "\x00")
@@ -191,31 +196,26 @@ func (t *teller) tell(ctx context.Context, marks []change.Mark, missing []string
 	switch {
 	case err == nil:
 		t.queue.Ack(told...)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil || len(told) > 1:
+		// Which of them it was is found out with less.
 		t.queue.PutBack(told...)
 	default:
-		t.fail(told, err)
+		t.fail(told[0], err)
 	}
 	return err
 }
 
-// fail keeps what the hook could not be told: to be told later and later, and after too many tries as dead letters.
-func (t *teller) fail(marks []change.Mark, err error) {
-	dead := 0
-	for _, m := range marks {
-		tries := t.queue.Tries(m.Path) + 1
-		wait := exponential(time.Second, 5*time.Minute, tries)
-		if tries >= t.DeadAfter {
-			wait = time.Hour
-		}
-		if tries == t.DeadAfter {
-			dead++
-		}
-		t.queue.Fail(m, err, time.Now().Add(wait), tries >= t.DeadAfter)
+// fail keeps a path of which the hook could not be told: to be told later and later, and after too many tries as a dead letter.
+func (t *teller) fail(m change.Mark, err error) {
+	tries := t.queue.Tries(m.Path) + 1
+	wait := exponential(time.Second, 5*time.Minute, tries)
+	if tries >= t.DeadAfter {
+		wait = time.Hour
 	}
-	if dead > 0 {
-		t.log.Error("a hook was told in vain too often: paths are dead letters of it", "paths", dead, "error", err)
+	if tries == t.DeadAfter {
+		t.log.Error("a path is a dead letter of the hook", "path", m.Path.String(), "tries", tries, "error", err)
 	}
+	t.queue.Fail(m, err, time.Now().Add(wait), tries >= t.DeadAfter)
 }
 
 // path is what is told of a mark; false when there is nothing to tell any more.
