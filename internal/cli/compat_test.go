@@ -23,7 +23,7 @@ func TestOldFlagsInEveryForm(t *testing.T) {
 		{[]string{"-rdo", "f.xml", "-n4", "--", "-x"}, all},
 		{[]string{"-rdo", "f.xml", "-n4", "-"}, all},
 		{[]string{"-o", "-r"}, oldFlags{config: "-r"}},
-		{[]string{"-m", "socket", "-m", "command"}, oldFlags{config: "confxml.xml", plugin: "command"}},
+		{[]string{"-m", "socket", "-m", "command"}, oldFlags{config: "confxml.xml", plugins: []string{"socket", "command"}}},
 		{[]string{"-rh", "-x"}, oldFlags{config: "confxml.xml", initial: true, help: true}},
 	} {
 		got, err := parseOld(test.args)
