@@ -201,7 +201,7 @@ func (r *report) checkSecret(s Source, place Place, file secret) bool {
 		return false
 	case info.Mode().Perm()&file.refused != 0:
 		who := "everybody"
-		if file.refused&0o070 != 0 {
+		if file.refused&0o060 != 0 {
 			who = "others"
 		}
 		r.add(Error, place, file.what+" can be read or written by "+who+", so "+file.reader+" refuses it:", name, "chmod 600 "+name)

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -50,6 +51,8 @@ func checkWebURL(s string) error {
 		return errors.New("write http:// or https:// in front")
 	case u.Hostname() == "":
 		return errors.New("it names no host: write https://HOST/PATH")
+	case u.Fragment != "":
+		return errors.New("what is behind a # is never sent: remove it")
 	case u.User != nil:
 		return errors.New("a password in a URL can be read by everybody: write a line Authorization: into headers_file, or use url_file")
 	}
@@ -75,7 +78,7 @@ func checkMethod(s string) error {
 
 // checkBody finds what is wrong with the text of a template. What it makes of an event is for the hook to try.
 func checkBody(s string) error {
-	_, err := template.New("body").Funcs(template.FuncMap{"json": strconv.Quote}).Parse(s)
+	_, err := template.New("body").Funcs(template.FuncMap{"json": strconv.Quote, "query": strconv.Quote}).Parse(s)
 	if err != nil {
 		return fmt.Errorf("it is no template of Go: %s", strings.TrimPrefix(err.Error(), "template: "))
 	}
@@ -89,8 +92,8 @@ func checkContentType(s string) error {
 	return nil
 }
 
-// reference is what stands for something else in a URL: a group of the expression, or the path.
-var reference = regexp.MustCompile(`\$([0-9]+|path)?`)
+// reference is what stands for something else in a URL: $1 to $9, ${NAME}, $path, and $$ for a dollar sign.
+var reference = regexp.MustCompile(`\$(?:(\$|[1-9]|[A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z0-9_]+)\})?`)
 
 // checkHookURL says what is wrong with a rule for URLs, and where.
 func checkHookURL(u HookURL) (what, value string, err error) {
@@ -102,24 +105,44 @@ func checkHookURL(u HookURL) (what, value string, err error) {
 		return "an entry of urls has no url", "", errors.New("write url: https://HOST/$path")
 	}
 	for _, found := range reference.FindAllStringSubmatch(u.URL, -1) {
-		switch n, err := strconv.Atoi(found[1]); {
-		case found[1] == "path":
-		case err != nil || n == 0:
-			return "url cannot be used:", u.URL, errors.New("behind a $ stands the number of a group of match, or path; a $ itself is %24")
-		case n > match.NumSubexp():
-			return "url cannot be used:", u.URL, fmt.Errorf("there is no group %d in match", n)
+		if err := checkReference(found[1]+found[2], match); err != nil {
+			return "url cannot be used:", u.URL, err
 		}
 	}
-	if err := checkWebURL(reference.ReplaceAllString(u.URL, "x")); err != nil {
+	if err := checkWebURL(reference.ReplaceAllString(u.URL, "1")); err != nil {
 		return "url cannot be used:", redact(u.URL), err
 	}
 	return "", "", nil
 }
 
+func checkReference(name string, match *regexp.Regexp) error {
+	n, err := strconv.Atoi(name)
+	switch {
+	case name == "":
+		return errors.New("a $ stands before no name: write $1 to $9, ${NAME} or $path, and $$ for a dollar sign")
+	case name == "$", name == "path":
+		return nil
+	case err == nil && (n < 1 || n > min(9, match.NumSubexp())):
+		return fmt.Errorf("there is no group %s in match", name)
+	case err != nil && match.SubexpIndex(name) < 0:
+		return fmt.Errorf("there is no group (?P<%s>...) in match; ${NAME} ends a name", name)
+	}
+	return nil
+}
+
 // interpreter matches programs that run the file that they are given.
 var interpreter = regexp.MustCompile(`^(sh|bash|dash|ash|zsh|ksh|mksh|csh|tcsh|fish|(python|perl|php|ruby|lua|tclsh|node)[0-9.]*|nodejs|expect|env|nice|nohup|setsid|sudo)$`)
 
-// executes reports whether a command whose last word is a path runs that file.
-func executes(prefix []string) bool {
-	return len(prefix) == 0 || len(prefix) == 1 && interpreter.MatchString(filepath.Base(prefix[0]))
+// executes says what a command makes of a path behind it that it should not; empty when nothing is known against it. The path
+// is one word of a shell, which is not parsed.
+func executes(prefix string) string {
+	words, err := splitWords(prefix)
+	switch {
+	case err != nil:
+	case len(words) == 0, len(words) == 1 && interpreter.MatchString(filepath.Base(words[0])):
+		return "execute each file that arrives"
+	case words[len(words)-1] == "-c", slices.Contains([]string{"eval", "ssh", "su"}, filepath.Base(words[0])):
+		return "execute the name of each file that arrives"
+	}
+	return ""
 }

@@ -29,26 +29,23 @@ func (r *report) checkHooks(c *Config) {
 }
 
 func (r *report) checkPlugin(c *Config, p Plugin) {
-	refuse := func(what, value string, err error) {
-		if value != "" && err != nil {
-			r.add(Error, p.Place, what+" of the plugin "+p.Name+" cannot be used:", value, err.Error())
-		}
-	}
 	switch p.Name {
 	case "command":
-		prefix, err := splitWords(p.Prefix)
-		refuse("prefix", p.Prefix, err)
-		_, bad := splitWords(p.Suffix)
-		refuse("suffix", p.Suffix, bad)
-		if err == nil && p.Prefix+p.Suffix != "" && executes(prefix) {
-			r.add(Warning, p.Place, "the plugin command would execute each file that arrives:", p.Prefix,
+		if does := executes(p.Prefix); does != "" && p.Prefix+p.Suffix != "" {
+			r.add(Warning, p.Place, "the plugin command would "+does+":", p.Prefix,
 				"name a program of your own in prefix, as /usr/local/bin/PROGRAM or sh /usr/local/bin/SCRIPT, which is given the path")
 		}
 	case "socket", "refreshCDN":
-		refuse("host", p.Host, checkName("host", p.Host, "/@[]"))
+		if err := checkName("host", p.Host, "/@"); err != nil && p.Host != "" {
+			r.add(Error, p.Place, "host of the plugin "+p.Name+" cannot be used:", p.Host, err.Error())
+		}
 	case "http":
-		if err := checkWebURL(p.URL); p.URL != "" {
-			refuse("url", redact(p.URL), err)
+		url := p.URL
+		if !strings.Contains(url, "://") {
+			url = "http://" + url
+		}
+		if err := checkWebURL(url); err != nil && p.URL != "" {
+			r.add(Error, p.Place, "url of the plugin http cannot be used:", redact(p.URL), err.Error())
 		}
 	}
 	told := func(s Source) bool { return holds(s.Path, p.Path) || holds(p.Path, s.Path) }
@@ -70,11 +67,11 @@ func (r *report) checkHookFiles(s Source) {
 		case h.Run != nil && len(h.Run.Argv) > 0:
 			r.checkProgram(h.Place, h.Run.Argv[0])
 		case h.Post != nil:
-			r.checkSecret(s, h.Place, secret{"url_file of the hook", h.Post.URLFile, "the URL", "sersync", 0o077})
-			r.checkSecret(s, h.Place, secret{"headers_file of the hook", h.Post.HeadersFile, "lines Name: value", "sersync", 0o077})
-			r.checkSecret(s, h.Place, secret{"hmac_file of the hook", h.Post.HMACFile, "the key", "sersync", 0o077})
+			r.checkSecret(s, h.Place, secret{"url_file of the hook", h.Post.URLFile, "the URL", "sersync", 0o066})
+			r.checkSecret(s, h.Place, secret{"headers_file of the hook", h.Post.HeadersFile, "lines Name: value", "sersync", 0o066})
+			r.checkSecret(s, h.Place, secret{"hmac_file of the hook", h.Post.HMACFile, "the key", "sersync", 0o066})
 		case h.Plugin != nil:
-			r.checkSecret(s, h.Place, secret{"password_file of the plugin", h.Plugin.PasswordFile, "the password", "sersync", 0o077})
+			r.checkSecret(s, h.Place, secret{"password_file of the plugin", h.Plugin.PasswordFile, "the password", "sersync", 0o066})
 		}
 	}
 }
@@ -107,10 +104,7 @@ func (r *report) checkPluginMachine(c *Config) {
 				continue
 			}
 			seen[p.Place] = true
-			words, _ := splitWords(p.Prefix)
-			if len(words) > 0 {
-				r.checkCommand(p.Place, words[0])
-			}
+			r.checkCommand(*p)
 			if info, err := os.Stat(c.File); p.Name == "refreshCDN" && p.Start && err == nil && info.Mode().Perm()&0o044 != 0 {
 				r.add(Warning, p.Place, "others can read the password of the plugin refreshCDN in this file", "", "chmod 600 "+c.File)
 			}
@@ -118,10 +112,13 @@ func (r *report) checkPluginMachine(c *Config) {
 	}
 }
 
-func (r *report) checkCommand(place Place, name string) {
-	if _, err := exec.LookPath(name); err != nil {
-		r.add(Warning, place, "program of the plugin command cannot be executed:", name, "install it, or correct prefix")
-	} else if !filepath.IsAbs(name) {
-		r.add(Notice, place, "program of the plugin command is looked for in the PATH of sersync:", name, "write its absolute path")
+// checkCommand looks for the program of a command, when it is named by its path. What else a shell would make of it is not known.
+func (r *report) checkCommand(p Plugin) {
+	words, err := splitWords(p.Prefix)
+	if err != nil || len(words) == 0 || !filepath.IsAbs(words[0]) {
+		return
+	}
+	if _, err := exec.LookPath(words[0]); err != nil {
+		r.add(Warning, p.Place, "program of the plugin command cannot be executed:", words[0], "install it, or correct prefix")
 	}
 }

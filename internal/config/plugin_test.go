@@ -63,12 +63,14 @@ func TestStartedPluginIsAHookOfEachSource(t *testing.T) {
 
 // 2.5.4 started the prefix with the path of each file behind it, so that a bare shell executed what was uploaded.
 func TestCommandThatExecutesWhatArrivesIsWarnedOf(t *testing.T) {
-	for prefix, warned := range map[string]bool{
-		"/bin/sh": true, "bash": true, "/usr/bin/python3.11": true, "perl": true, " php8 ": true, "/usr/bin/env": true, "": true,
-		"/bin/sh /opt/x.sh": false, "/opt/x.sh": false, "/opt/shove": false, "php -l": false,
+	const file, name = "execute each file that arrives", "execute the name of each file that arrives"
+	for prefix, want := range map[string]string{
+		"/bin/sh": file, "bash": file, "/usr/bin/python3.11": file, "perl": file, " php8 ": file, "/usr/bin/env": file, "": file,
+		"sh -c": name, "/usr/bin/ssh host ls": name, "eval": name,
+		"/bin/sh /opt/x.sh": "", "/opt/x.sh": "", "/opt/shove": "", "php -l": "", "cd /opt &amp;&amp; ./x.sh": "",
 	} {
 		_, told := parsePlugins(t, strings.ReplaceAll(pluginXML("/d", `start="true" name="command"`), "/bin/echo -n", prefix))
-		if got := len(told) == 1 && strings.HasPrefix(told[0], "conf:4: warning: the plugin command would execute each file that arrives"); got != warned {
+		if want == "" && len(told) > 0 || want != "" && (len(told) != 1 || !strings.HasPrefix(told[0], "conf:4: warning: the plugin command would "+want+": ")) {
 			t.Errorf("prefix %q: told %q", prefix, told)
 		}
 	}

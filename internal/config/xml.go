@@ -39,9 +39,6 @@ func fromXML(r *report, data []byte) (*Config, error) {
 	x.localpaths(head, sersync, common)
 	x.plugins(head, sersync.child("plugin"))
 	x.withoutEffect(head)
-	if len(r.plugins) > 0 {
-		x.pluginsOnly()
-	}
 	return x.config, nil
 }
 

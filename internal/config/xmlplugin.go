@@ -14,6 +14,9 @@ func pluginNames() []string { return []string{"command", "socket", "refreshCDN",
 // examples of all.
 func (x *xmlReader) plugins(head, use *element) {
 	wanted, line := x.wantedPlugin(use)
+	if len(x.report.plugins) > 0 {
+		x.pluginsOnly(wanted)
+	}
 	found := false
 	for _, e := range head.all("plugin") {
 		name, _ := e.get("name")
@@ -44,20 +47,23 @@ func (x *xmlReader) wantedPlugin(use *element) (name string, line int) {
 			return name, 0
 		}
 	}
-	if !x.on(use, "start", false) {
+	switch {
+	case len(x.report.plugins) > 0:
+		name = x.report.plugins[0]
+	case x.on(use, "start", false):
+		name, line = text(use, "name", "command"), use.line
+	default:
 		return "", 0
 	}
-	name = text(use, "name", "command")
 	if !slices.Contains(pluginNames(), name) {
-		x.fail(use.line, "unknown plugin", name, didYouMean(name, pluginNames()))
+		x.fail(line, "unknown plugin", name, didYouMean(name, pluginNames()))
 	}
-	return name, use.line
+	return name, line
 }
 
 // pluginsOnly takes out what a plugin by itself does not need. Its journal must not be that of the same file with targets,
 // which would be forgotten.
-func (x *xmlReader) pluginsOnly() {
-	name, _ := x.wantedPlugin(nil)
+func (x *xmlReader) pluginsOnly(name string) {
 	x.config.Name = instanceName(x.file) + "-" + name
 	x.config.FailLog.Path = ""
 	for i := range x.config.Sources {
@@ -112,6 +118,7 @@ func (x *xmlReader) checkPluginElement(e *element, p Plugin) {
 	case "command":
 		need(p.Prefix+p.Suffix, "param", "prefix")
 		for _, expression := range p.Include {
+			need(expression, "include", "expression")
 			x.compile(e.line, expression)
 		}
 		return
