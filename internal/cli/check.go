@@ -61,6 +61,7 @@ func (a *app) checkConfig(ctx context.Context, file string, offline bool, patien
 		a.explain(cfg, s)
 		for _, t := range s.Targets {
 			fmt.Fprintf(a.out, "  to %s%s\n", quote(t.URL()), details(t))
+			a.explainHooks("    ", t.Hooks)
 			if !offline && !a.askTarget(ctx, t, patience) {
 				silent++
 			}
@@ -79,7 +80,19 @@ func (a *app) explain(cfg *config.Config, s config.Source) {
 	if exported(s) {
 		fmt.Fprintln(a.out, "  is exported by the NFS server of this machine: what clients write is noticed at once by fanotify (CAP_SYS_ADMIN), by inotify not always")
 	}
+	a.explainSending(s)
+	for _, r := range append(cfg.RulesFor(s), filter.BuiltIn()...) {
+		fmt.Fprintf(a.out, "  rule %s\n", r)
+	}
+	a.explainHooks("  ", s.Hooks)
+}
+
+// explainSending says what is sent and removed, and when.
+func (a *app) explainSending(s config.Source) {
 	switch {
+	case len(s.Targets) == 0:
+		fmt.Fprintln(a.out, "  has no targets: its hooks are told of what changes")
+		return
 	case s.Initial:
 		fmt.Fprintln(a.out, "  compares every target at the start")
 	case s.Fill:
@@ -100,9 +113,6 @@ func (a *app) explain(cfg *config.Config, s config.Source) {
 		fmt.Fprintln(a.out, "  removes on every target what goes, however much that is")
 	default:
 		fmt.Fprintf(a.out, "  holds removals when more than %d paths and %d %%, or %d %%, go within a minute\n", b.Paths, b.Percent, b.Most)
-	}
-	for _, r := range append(cfg.RulesFor(s), filter.BuiltIn()...) {
-		fmt.Fprintf(a.out, "  rule %s\n", r)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // machine are problems of the machine that the test runs on: the broken files name directories that may be missing.
-var machine = regexp.MustCompile(`(?m)^.*: (?:warning: )?(?:source|password file) .*\n`)
+var machine = regexp.MustCompile(`(?m)^.*: (?:warning: )?(?:source|password file|url_file of|others can read) .*\n`)
 
 // check says to a person what the configuration says is wrong with it, all at once, word by word, with the codes of 2.5.4.
 func TestCheckSaysAllThatIsWrongWithAConfiguration(t *testing.T) {

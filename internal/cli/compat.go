@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"sersync/internal/config"
 )
 
 const (
@@ -66,11 +68,11 @@ type oldFlags struct {
 	config                string
 	// runs is 0 when there was no -n.
 	runs int
-	// plugin is the value of the last -m; empty when there was none.
-	plugin string
+	// plugins are the values of all -m: the plugin to run without replication.
+	plugins []string
 }
 
-// parseOld reads the flags of 2.5.4. The last one of its kind wins, and what follows -h does not matter.
+// parseOld reads the flags of 2.5.4. The last one of its kind wins, but for -m, and what follows -h does not matter.
 func parseOld(args []string) (oldFlags, error) {
 	f := oldFlags{config: defaultConfig}
 	options, _ := getopt(args)
@@ -101,7 +103,7 @@ func parseOld(args []string) (oldFlags, error) {
 			if !slices.Contains([]string{"command", "socket", "refreshCDN", "http"}, o.value) {
 				return f, fail(exitError, fmt.Sprintf("there is no plugin %q", o.value), "the plugins are command, socket, refreshCDN and http")
 			}
-			f.plugin = o.value
+			f.plugins = append(f.plugins, o.value)
 		default:
 			return f, fail(exitError, fmt.Sprintf("there is no flag -%c", o.flag), "see: sersync -h")
 		}
@@ -143,8 +145,21 @@ func (a *app) compat(ctx context.Context, args []string) error {
 	case f.help:
 		fmt.Fprint(a.out, help)
 		return nil
-	case f.plugin != "":
-		return fail(exitError, fmt.Sprintf("-m %s: plugins without replication are not active in this version", f.plugin), "leave -m out to replicate")
 	}
-	return a.serve(ctx, service{load: fromFile(f.config, f.initial, false, f.runs), detach: f.detach, reloads: true})
+	from := fromFile(f.config, f.initial, false, f.runs)
+	if len(f.plugins) > 0 {
+		from = pluginsOf(f.config, f.initial, f.plugins)
+	}
+	return a.serve(ctx, service{load: from, detach: f.detach, reloads: true})
+}
+
+// pluginsOf reads a file for one of its plugins alone. 2.5.4 compared all targets first, with -r.
+func pluginsOf(file string, initial bool, names []string) load {
+	return func() (*config.Config, []config.Problem, error) {
+		cfg, problems, err := config.LoadPlugin(file, names...)
+		if err == nil && initial {
+			problems = append(problems, config.Problem{What: "-r has nothing to compare: with -m there are no targets", Remedy: "run sersync -r without -m for that"})
+		}
+		return cfg, problems, err
+	}
 }

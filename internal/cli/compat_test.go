@@ -2,9 +2,15 @@ package cli
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"sersync/internal/config"
 )
 
 func TestOldFlagsInEveryForm(t *testing.T) {
@@ -23,7 +29,7 @@ func TestOldFlagsInEveryForm(t *testing.T) {
 		{[]string{"-rdo", "f.xml", "-n4", "--", "-x"}, all},
 		{[]string{"-rdo", "f.xml", "-n4", "-"}, all},
 		{[]string{"-o", "-r"}, oldFlags{config: "-r"}},
-		{[]string{"-m", "socket", "-m", "command"}, oldFlags{config: "confxml.xml", plugin: "command"}},
+		{[]string{"-m", "socket", "-m", "command"}, oldFlags{config: "confxml.xml", plugins: []string{"socket", "command"}}},
 		{[]string{"-rh", "-x"}, oldFlags{config: "confxml.xml", initial: true, help: true}},
 	} {
 		got, err := parseOld(test.args)
@@ -44,6 +50,29 @@ func TestOldFlagsThatAreWrong(t *testing.T) {
 		var e *exit
 		if !errors.As(err, &e) || e.code != exitError || e.hint == "" {
 			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
+
+// 2.5.4 compared all targets first. A plugin by itself has none.
+func TestComparingBesideAPluginAloneIsSaidToDoNothing(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "confxml.xml")
+	text := `<head><sersync><localpath watch="` + dir + `"><remote ip="h" name="m"/></localpath></sersync>
+<plugin name="command"><param prefix="/bin/echo" suffix="" ignoreError="true"/></plugin></head>`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, initial := range []bool{true, false} {
+		cfg, problems, err := pluginsOf(file, initial, []string{"command"})()
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := slices.ContainsFunc(problems, func(p config.Problem) bool {
+			return p.Severity == config.Notice && strings.HasPrefix(p.String(), "notice: -r has nothing to compare")
+		})
+		if said != initial || cfg.Sources[0].Initial {
+			t.Errorf("-r %v: said %v, initial %v", initial, said, cfg.Sources[0].Initial)
 		}
 	}
 }

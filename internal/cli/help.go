@@ -5,7 +5,8 @@ const help = `sersync replicates directory trees from one server to many, in rea
 
 Usage:
   sersync COMMAND ...                    the commands below
-  sersync [-r] [-d] [-o FILE] [-n N]     the flags of sersync 2.5.4
+  sersync [-r] [-d] [-o FILE] [-n N] [-m NAME]
+                                         the flags of sersync 2.5.4
 
 Commands:
   run CONFIG [-d] [-r] [--fill] [-n N]   replicate what a configuration says (confxml.xml or YAML)
@@ -47,7 +48,7 @@ Flags of 2.5.4, in any order and bundle (-rdo FILE):
   -d         run as a daemon; returns when it is up, and with its error when it is not
   -o FILE    the configuration; confxml.xml in this directory without it
   -n N       at most N transport runs at one time (no bound without it); 10 for a value that is 0 or no number
-  -m NAME    only a plugin (command, socket, refreshCDN, http); not active in this version
+  -m NAME    only a plugin of the configuration (command, socket, refreshCDN, http), without replication
   -h         this text
 
 Signals:

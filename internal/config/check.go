@@ -29,6 +29,7 @@ func (r *report) checkModel(c *Config) {
 		paths[s.Path], names[s.Name] = s.Place, s.Place
 	}
 	r.checkOverlaps(c)
+	r.checkHooks(c)
 }
 
 // checkOverlaps finds two targets that are the same place, or one in the other: a sweep of one would
@@ -82,10 +83,12 @@ func overlap(a, b Target) bool {
 
 // checkMachine finds what this machine lacks for a configuration.
 func (r *report) checkMachine(c *Config) {
-	programs := map[string]bool{"rsync": true}
+	programs := make(map[string]bool)
 	for _, s := range c.Sources {
 		r.checkSource(s)
+		r.checkHookFiles(s)
 		for _, t := range s.Targets {
+			programs["rsync"] = true
 			switch t.Kind {
 			case Local:
 				r.checkApart(s, t)
@@ -97,6 +100,7 @@ func (r *report) checkMachine(c *Config) {
 			}
 		}
 	}
+	r.checkPluginMachine(c)
 	r.checkFailLog(c)
 	for _, name := range []string{"rsync", "ssh"} {
 		if _, err := exec.LookPath(name); programs[name] && err != nil {
@@ -165,32 +169,49 @@ func (r *report) checkApart(s Source, t Target) {
 	}
 }
 
+// secret is a file that holds one, and who would not take it for which bits of its mode.
+type secret struct {
+	what, name, text, reader string
+	refused                  fs.FileMode
+}
+
 // checkPassword refuses a password file that rsync would refuse, with its rules.
 func (r *report) checkPassword(s Source, t Target) {
-	name := t.PasswordFile
+	if r.checkSecret(s, t.Place, secret{"password file", t.PasswordFile, "the password", "rsync", 0o006}) {
+		r.checkPasswordText(t)
+	}
+}
+
+// checkSecret refuses a file that cannot be used, and reports whether there is one to look into.
+func (r *report) checkSecret(s Source, place Place, file secret) bool {
+	name, write := file.name, "write "+file.text+" alone into "
 	if name == "" {
-		return
+		return false
 	}
 	info, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.add(Error, t.Place, "password file does not exist:", name, "write the password alone into it, then chmod 600")
-		return
+		r.add(Error, place, file.what+" does not exist:", name, write+"it, then chmod 600")
+		return false
 	case err != nil:
-		r.add(Error, t.Place, "password file cannot be looked at:", name, reason(err))
-		return
+		r.add(Error, place, file.what+" cannot be looked at:", name, reason(err))
+		return false
 	case !info.Mode().IsRegular():
-		r.add(Error, t.Place, "password file is no regular file:", name, "write the password alone into a file")
-		return
-	case info.Mode().Perm()&0o006 != 0:
-		r.add(Error, t.Place, "password file can be read or written by everybody, so rsync refuses it:", name, "chmod 600 "+name)
+		r.add(Error, place, file.what+" is no regular file:", name, write+"a file")
+		return false
+	case info.Mode().Perm()&file.refused != 0:
+		who := "everybody"
+		if file.refused&0o060 != 0 {
+			who = "others"
+		}
+		r.add(Error, place, file.what+" can be read or written by "+who+", so "+file.reader+" refuses it:", name, "chmod 600 "+name)
 	case os.Geteuid() == 0 && owner(info) != 0:
-		r.add(Error, t.Place, "password file is not owned by root, so rsync refuses it:", name, "chown root "+name)
+		r.add(Error, place, file.what+" is not owned by root, so "+file.reader+" refuses it:", name, "chown root "+name)
 	}
 	if _, inside := within(s.Path, name); inside {
-		r.add(Warning, t.Place, "password file lies in the source, so it is sent to every target:", name, "move it out, or exclude it")
+		r.add(Warning, place, file.what+" lies in the source, so it is sent to every target:", name, "move it out, or exclude it")
 	}
-	r.checkPasswordText(t)
+	return true
 }
 
 // checkPasswordText looks at what is in a password file, and says nothing of it.

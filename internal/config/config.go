@@ -35,7 +35,7 @@ type Config struct {
 	Metrics Metrics
 	Sources []Source
 	FailLog FailLog
-	// Plugins are parsed and validated, not active in this version.
+	// Plugins are those that a confxml.xml defines, whether they are started or not: which is, is a hook of each source.
 	Plugins []Plugin
 }
 
@@ -90,7 +90,10 @@ type Source struct {
 	// GapEvery is how often what cannot be watched is looked at. Default 30 s.
 	GapEvery time.Duration
 	Sweep    Sweep
-	Targets  []Target
+	// Hooks are told of what happens with any target. Those of one target alone are in the target.
+	Hooks []Hook
+	// Targets may be missing when there are hooks, all of AllTargetsAcked.
+	Targets []Target
 }
 
 // Events drop kinds of events, as the inotify switches of 2.5.4. The zero value drops nothing.
@@ -185,6 +188,8 @@ type Target struct {
 	DeadAfter int
 	// Trash is for how many days the target keeps what is removed there. Default 0: what is removed is gone.
 	Trash int
+	// Hooks are told of what happens with this target. Neither AllTargetsAcked nor DeletesHeld is among them.
+	Hooks []Hook
 }
 
 // FailLog is the record of failures as 2.5.4 users know it.
@@ -195,14 +200,14 @@ type FailLog struct {
 	RetryEvery time.Duration
 }
 
-// Plugin is one plugin of 2.5.4. Not active in this version.
+// Plugin is one plugin of 2.5.4.
 type Plugin struct {
 	Place Place
 	// Name is "command", "socket", "refreshCDN" or "http".
 	Name string
 	// Start runs it beside the replication; else it is there for -m.
 	Start bool
-	// Path limits what it is told of; empty for everything.
+	// Path limits what it is told of to that directory, absolute and clean, and what is in it; empty for everything.
 	Path string
 	// Prefix, Suffix, IgnoreError and Include belong to command.
 	Prefix, Suffix string
@@ -213,8 +218,10 @@ type Plugin struct {
 	Port int
 	// URL belongs to http (url) and refreshCDN (base).
 	URL string
-	// User and Match belong to refreshCDN. Its password is not kept: it stays in the file.
-	User, Match string
+	// User and Match belong to refreshCDN. Its password is not kept: it is in PasswordFile, alone, or when that is empty in the
+	// confxml.xml that Place names, from where PluginPassword reads it.
+	User, Match  string
+	PasswordFile string
 }
 
 // Place is a line of a configuration file. The zero Place is the command line.
@@ -265,22 +272,17 @@ func (t Target) Address() string {
 	return net.JoinHostPort(t.Host, strconv.Itoa(port))
 }
 
-// Identity changes when anything of the target changes but the line it stands in.
+// Identity changes when anything of the target changes but the line it stands in. Its hooks have identities of their own.
 func (t Target) Identity() string {
-	t.Place = Place{}
+	t.Place, t.Hooks = Place{}, nil
 	return fmt.Sprintf("%#v", t)
 }
 
-// Identity changes when anything of the source itself changes but the line it stands in. Its targets have
-// identities of their own.
+// Identity changes when anything of the source itself changes but the line it stands in. Its targets and
+// hooks have identities of their own.
 func (s Source) Identity() string {
-	s.Place, s.Targets = Place{}, nil
-	rules := make([]filter.Rule, len(s.Rules))
-	for i, r := range s.Rules {
-		r.Place = ""
-		rules[i] = r
-	}
-	s.Rules = rules
+	s.Place, s.Targets, s.Hooks = Place{}, nil, nil
+	s.Rules = unplaced(s.Rules)
 	return fmt.Sprintf("%#v", s)
 }
 

@@ -74,6 +74,7 @@ func (c *Config) fill() {
 		if s.Name == "" {
 			s.Name = s.Path
 		}
+		s.nameHooks()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sersync/internal/filter"
+	"sersync/internal/hook"
 )
 
 func read(t *testing.T, file string) string {
@@ -42,7 +43,7 @@ func TestExamplesParse(t *testing.T) {
 	equal(t, want.Targets[0].Identity(), short.Sources[0].Targets[0].Identity())
 
 	// What is commented out are the defaults, but for what the text says.
-	long, _ := parseGood(t, "conf", regexp.MustCompile(`(?m)^( *)# ([a-z_]+:( |$))`).ReplaceAllString(text, "$1$2"))
+	long, _ := parseGood(t, "conf", regexp.MustCompile(`(?m)^( *)# ((- )?[a-z_]+:( |$))`).ReplaceAllString(text, "$1$2"))
 	got := long.Sources[0]
 	got.Targets[0].Params = []string{"-a"}
 	want.Name, want.Sweep = "www", Sweep{Every: 10 * time.Hour, Schedule: "0 3 * * *", Exclude: []string{"*.php"}}
@@ -53,6 +54,27 @@ func TestExamplesParse(t *testing.T) {
 	equal(t, Metrics{"127.0.0.1:9273"}, long.Metrics)
 	equal(t, FailLog{"/var/log/rsync_fail_log.sh", time.Hour}, long.FailLog)
 	equal(t, 0, long.Runs)
+	for i, want := range []Hook{
+		hookOf(0, hook.AllTargetsAcked, "cdn", func(h *Hook) {
+			h.Run = &HookRun{[]string{"/usr/local/bin/purge", "--fast"}}
+			h.Include, h.Exclude = []filter.Rule{filter.Glob("", "*.html"), filter.Glob("", "*.css")}, []filter.Rule{filter.Glob("", "/tmp/")}
+			h.URLs = []HookURL{{`^(.*)/index\.html$`, "https://www.example.com/$1/"}}
+		}),
+		hookOf(0, hook.Acked, "acked-1", func(h *Hook) {
+			h.Purge, h.URLs = &HookPurge{"http://127.0.0.1:6081", "PURGE"}, []HookURL{{"", "https://www.example.com/$path"}}
+		}),
+	} {
+		equal(t, want.Identity(), got.Hooks[i].Identity())
+	}
+	equal(t, []string{"cdn", "acked-1", "command", "socket", "refreshCDN", "http", "behind-1", "target-down-1"}, namesOf(got.hooks()))
+}
+
+func namesOf(hooks []*Hook) []string {
+	var names []string
+	for _, h := range hooks {
+		names = append(names, h.Name)
+	}
+	return names
 }
 
 // Scripts of users edit the file line by line.
@@ -73,6 +95,9 @@ func keysOfYAML() []string {
 	for _, fields := range [][]field{
 		y.topFields(&node), y.logFields(new(Log)), y.metricsFields(new(Metrics)), y.failLogFields(new(FailLog)), y.sourceFields(new(Source), new(string), &node),
 		y.eventFields(new(Events)), y.budgetFields(new(RemovalBudget)), y.sweepFields(new(Sweep)), y.targetFields(new(settings)),
+		y.hookFields(new(Hook), new(string)), y.batchFields(new(HookBatch)), y.urlFields(new(HookURL)),
+		y.postFields(new(HookPost)), y.purgeFields(new(HookPurge)),
+		y.pluginFields(&Plugin{Name: "command"}), y.pluginFields(&Plugin{Name: "refreshCDN"}), y.pluginFields(&Plugin{Name: "http"}),
 		{{name: "url"}},
 	} {
 		for _, f := range fields {
@@ -95,7 +120,7 @@ func namesOfXML(s shape) []string {
 func TestEveryKeyIsDocumented(t *testing.T) {
 	example := read(t, "../../etc/sersync.yaml")
 	for _, key := range keysOfYAML() {
-		if !regexp.MustCompile(`(?m)^[ -]*(# )?` + key + ":").MatchString(example) {
+		if !regexp.MustCompile(`(?m)^[ -]*(# )?(- )?` + key + ":").MatchString(example) {
 			t.Errorf("%s is not in etc/sersync.yaml", key)
 		}
 	}

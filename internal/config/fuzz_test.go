@@ -31,11 +31,22 @@ func sound(t *testing.T, file string, data []byte) {
 		return
 	}
 	for _, s := range c.Sources {
-		if !filepath.IsAbs(s.Path) || s.Path == "/" || len(s.Targets) == 0 {
+		if !filepath.IsAbs(s.Path) || s.Path == "/" || len(s.Targets) == 0 && len(s.Hooks) == 0 {
 			t.Errorf("source %+v", s)
 		}
 		if _, err := filter.New(s.Rules...); err != nil {
 			t.Errorf("filter of a good configuration: %v", err)
+		}
+		for _, h := range s.hooks() {
+			actions := 0
+			for _, is := range []bool{h.Run != nil, h.Post != nil, h.Purge != nil, h.Plugin != nil} {
+				if is {
+					actions++
+				}
+			}
+			if actions != 1 || h.Name == "" || h.On == "" || h.Timeout <= 0 || h.Batch.Paths <= 0 {
+				t.Errorf("hook %+v", h)
+			}
 		}
 		for _, target := range s.Targets {
 			if target.Kind == 0 || target.Path == "" || target.Timeout <= 0 || target.Host != "" && target.Host[0] == '-' {

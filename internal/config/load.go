@@ -29,14 +29,28 @@ func Load(path string) (*Config, []Problem, error) {
 	return c, problems, err
 }
 
+// LoadPlugin reads a confxml.xml for the plugins of that name alone, started there or not: nothing is replicated. Of several the
+// first one counts that 2.5.4 would have run. The instance is another one than that of the file.
+func LoadPlugin(path string, names ...string) (*Config, []Problem, error) {
+	r := &report{file: path, plugins: names}
+	c, problems, err := understand(r)
+	if err != nil {
+		c = nil
+	}
+	return c, problems, err
+}
+
 // Understand is Load for those who only look. When all errors lie in this machine (a source is missing, rsync refuses a
 // password file), the Config is there beside the *InvalidError. It is not when others could have written the file.
 func Understand(path string) (*Config, []Problem, error) {
-	data, err := readFile(path)
+	return understand(&report{file: path})
+}
+
+func understand(r *report) (*Config, []Problem, error) {
+	data, err := readFile(r.file)
 	if err != nil {
-		return nil, nil, &SyntaxError{Place: Place{File: path}, Err: err}
+		return nil, nil, &SyntaxError{Place: Place{File: r.file}, Err: err}
 	}
-	r := &report{file: path}
 	c, err := parse(r, data)
 	if err != nil {
 		return nil, r.problems, err

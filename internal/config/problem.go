@@ -91,6 +91,8 @@ type report struct {
 	problems []Problem
 	// complete says that what has no effect is to be named too.
 	complete bool
+	// plugins are those of -m: they are all that is wanted. Without any everything is.
+	plugins []string
 }
 
 func (r *report) at(line int) Place { return Place{r.file, line} }

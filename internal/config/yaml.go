@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sersync/internal/filter"
+	"sersync/internal/hook"
 )
 
 // yamlReader makes the model of the tree of our YAML.
@@ -28,6 +29,7 @@ func fromYAML(r *report, data []byte) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.noPlugin()
 	y := &yamlReader{report: r, config: &Config{File: r.file}}
 	y.shared = settings{Target: newTarget(Place{})}
 	y.shared.Params = []string{"-a"}
@@ -126,7 +128,7 @@ func (y *yamlReader) logFields(l *Log) []field {
 func (y *yamlReader) failLogFields(l *FailLog) []field {
 	return []field{
 		{"path", y.path(&l.Path)},
-		{"retry_every", y.duration(&l.RetryEvery, time.Minute, 366*24*time.Hour)},
+		{"retry_every", y.duration(&l.RetryEvery, time.Minute, longest)},
 	}
 }
 
@@ -140,8 +142,12 @@ func (y *yamlReader) source(n *ynode) {
 	}
 	s.Path = y.directory(n.line, "path of a source", path)
 	read := func(n *ynode) { s.Targets = append(s.Targets, y.target(n)) }
-	if targets == nil || y.items(targets, "targets", read) == 0 {
+	switch {
+	case targets != nil && y.items(targets, "targets", read) != 0:
+	case len(s.Hooks) == 0:
 		y.fail(n.line, "no target for the source", path, `write "targets:" and below it "- url: rsync://user@host/module"`)
+	case slices.ContainsFunc(s.Hooks, func(h Hook) bool { return h.On != hook.AllTargetsAcked && h.On != "" }):
+		y.fail(n.line, "a hook needs a target, and there is none for the source", path, "write targets:, or give all its hooks on: all-targets-acked")
 	}
 	if s.OneFileSystem {
 		s.stayOnFileSystem()
@@ -177,6 +183,7 @@ func (y *yamlReader) sourceFields(s *Source, path *string, targets **ynode) []fi
 		{"one_file_system", y.bool(&s.OneFileSystem)},
 		{"gap_every", y.duration(&s.GapEvery, time.Second, 24*time.Hour)},
 		{"sweep", func(n *ynode) { y.keys(n, "sweep", y.sweepFields(&s.Sweep)) }},
+		{"hooks", y.hooks(&s.Hooks, false)},
 		{"targets", func(n *ynode) { *targets = n }},
 	}
 }
@@ -206,7 +213,7 @@ func (y *yamlReader) budgetFields(b *RemovalBudget) []field {
 
 func (y *yamlReader) sweepFields(s *Sweep) []field {
 	return []field{
-		{"every", y.duration(&s.Every, time.Minute, 366*24*time.Hour)},
+		{"every", y.duration(&s.Every, time.Minute, longest)},
 		{"schedule", y.schedule(&s.Schedule)},
 		{"exclude", func(n *ynode) {
 			y.items(n, "exclude", func(n *ynode) {
@@ -241,7 +248,7 @@ func (y *yamlReader) eventFields(e *Events) []field {
 func (y *yamlReader) target(n *ynode) Target {
 	s := y.shared.clone()
 	url := ""
-	fields := append(y.targetFields(&s), field{"url", y.text(&url)})
+	fields := append(y.targetFields(&s), field{"url", y.text(&url)}, field{"hooks", y.hooks(&s.Hooks, true)})
 	y.keys(n, "a target", fields)
 	if s.noArchive {
 		if s.Params = s.Params[1:]; len(s.Params) == 0 {

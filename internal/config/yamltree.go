@@ -32,6 +32,16 @@ type ynode struct {
 	list []*ynode
 }
 
+// get is the value of a key; nil when there is none.
+func (n *ynode) get(key string) *ynode {
+	for _, k := range n.keys {
+		if k.name == key && k.value.kind != yNull {
+			return k.value
+		}
+	}
+	return nil
+}
+
 type ykey struct {
 	name  string
 	line  int

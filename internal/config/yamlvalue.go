@@ -159,6 +159,11 @@ func (y *yamlReader) checked(set func(string) error) func(*ynode) {
 
 // rules reads a list of patterns into the filter.
 func (y *yamlReader) rules(s *Source, check func(string) error, rule func(place, pattern string) filter.Rule) func(*ynode) {
+	return y.patterns(check, func(n *ynode) { s.Rules = append(s.Rules, rule(y.at(n.line).String(), n.text)) })
+}
+
+// patterns reads a list of patterns, and takes those that are good.
+func (y *yamlReader) patterns(check func(string) error, take func(*ynode)) func(*ynode) {
 	return func(n *ynode) {
 		y.items(n, y.key, func(n *ynode) {
 			if !y.is(n, yScalar, "a pattern of "+y.key) {
@@ -168,7 +173,7 @@ func (y *yamlReader) rules(s *Source, check func(string) error, rule func(place,
 				y.fail(n.line, y.key+": pattern does not compile:", n.text, err.Error())
 				return
 			}
-			s.Rules = append(s.Rules, rule(y.at(n.line).String(), n.text))
+			take(n)
 		})
 	}
 }

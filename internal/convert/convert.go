@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -88,6 +89,9 @@ func Differ(a, b *config.Config) string {
 		other := b.Sources[i]
 		if s.Identity() != other.Identity() || len(s.Targets) != len(other.Targets) {
 			return "the source " + strconv.Quote(s.Path)
+		}
+		if !slices.EqualFunc(s.Hooks, other.Hooks, func(a, b config.Hook) bool { return a.Identity() == b.Identity() }) {
+			return "a hook of the source " + strconv.Quote(s.Path)
 		}
 		for j, t := range s.Targets {
 			if t.Identity() != other.Targets[j].Identity() {

@@ -49,6 +49,9 @@ func document(c *config.Config) (yaml.MapSlice, error) {
 		for j, t := range s.Targets {
 			list = append(list, append(yaml.MapSlice{{Key: "url", Value: t.URL()}}, targets[i][j]...))
 		}
+		if hooks := hookKeys(s.Hooks, base.Sources[0].Hooks[0]); len(hooks) > 0 {
+			k = append(k, yaml.MapItem{Key: "hooks", Value: hooks})
+		}
 		sources = append(sources, append(yaml.MapSlice(k), yaml.MapItem{Key: "targets", Value: list}))
 	}
 	return append(yaml.MapSlice(doc), yaml.MapItem{Key: "sources", Value: sources}), nil
@@ -56,7 +59,7 @@ func document(c *config.Config) (yaml.MapSlice, error) {
 
 // defaults is the smallest configuration there is.
 func defaults() (*config.Config, error) {
-	c, _, err := config.Parse("", []byte("sources: [{path: /source, targets: [{url: /target}]}]"))
+	c, _, err := config.Parse("", []byte("sources: [{path: /source, hooks: [{on: all-targets-acked, run: [/program]}], targets: [{url: /target}]}]"))
 	if err != nil {
 		return nil, fmt.Errorf("read the defaults: %w", err)
 	}

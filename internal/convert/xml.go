@@ -15,13 +15,7 @@ func fromXML(file string, data []byte, dir string) (Result, error) {
 		return Result{Notes: notes}, err
 	}
 	c.PidFile = ""
-	for _, p := range c.Plugins {
-		if p.Start {
-			notes = append(notes, config.Problem{
-				Severity: config.Warning, Place: p.Place, What: "not carried over: the plugin", Value: p.Name, Remedy: "keep the file until plugins are active",
-			})
-		}
-	}
+	notes = append(notes, withoutPasswords(c)...)
 	notes = append(notes, absolute(c, dir)...)
 	slices.SortStableFunc(notes, func(a, b config.Problem) int { return a.Place.Line - b.Place.Line })
 	text, err := write(file, c, notes)
@@ -46,6 +40,29 @@ func absolute(c *config.Config, dir string) []config.Problem {
 		for j := range c.Sources[i].Targets {
 			t := &c.Sources[i].Targets[j]
 			mend(t.Place, &t.PasswordFile)
+		}
+	}
+	return notes
+}
+
+// passwordOfCDN is where the password of refreshCDN is to be, which the XML holds itself.
+const passwordOfCDN = "/etc/sersync/refreshCDN.password"
+
+// withoutPasswords names a file for each password that the YAML will not hold.
+func withoutPasswords(c *config.Config) []config.Problem {
+	var notes []config.Problem
+	for i := range c.Sources {
+		for j := range c.Sources[i].Hooks {
+			p := c.Sources[i].Hooks[j].Plugin
+			if p.Name != "refreshCDN" {
+				continue
+			}
+			if p.PasswordFile = passwordOfCDN; i == 0 {
+				notes = append(notes, config.Problem{
+					Severity: config.Warning, Place: p.Place, What: "not carried over: the password of refreshCDN, which is looked for in",
+					Value: passwordOfCDN, Remedy: "write the password alone into that file, then chmod 600",
+				})
+			}
 		}
 	}
 	return notes

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,6 +79,17 @@ func compare(t *testing.T, file string, want, got *config.Config) {
 		if a, b := s.Identity(), got.Sources[i].Identity(); a != b {
 			t.Errorf("%s: source is\n%s\nwant\n%s", file, b, a)
 		}
+		if len(s.Hooks) != len(got.Sources[i].Hooks) {
+			t.Fatalf("%s: hooks are %+v, want %+v", file, got.Sources[i].Hooks, s.Hooks)
+		}
+		for j, h := range s.Hooks {
+			if h.Plugin.Name == "refreshCDN" {
+				h.Plugin.PasswordFile = "/etc/sersync/refreshCDN.password"
+			}
+			if a, b := h.Identity(), got.Sources[i].Hooks[j].Identity(); a != b {
+				t.Errorf("%s: hook is\n%s\nwant\n%s", file, b, a)
+			}
+		}
 		for j, target := range s.Targets {
 			if target.PasswordFile != "" && !filepath.IsAbs(target.PasswordFile) {
 				target.PasswordFile = filepath.Join("/start", target.PasswordFile)
@@ -104,7 +116,10 @@ func TestWhatXMLLosesIsSaid(t *testing.T) {
 		"testdata/everything.xml": {
 			`:30: notice: an option of rsync that is not needed: "-v": it only changes what rsync prints`,
 			`:30: notice: an option of rsync that is not needed: "--progress"`,
-			`:44: warning: not carried over: the plugin "command"`,
+			`:44: warning: the plugin command would execute each file that arrives: "/bin/sh": name a program`,
+		},
+		"testdata/plugin-refreshCDN.xml": {
+			`:11: warning: not carried over: the password of refreshCDN, which is looked for in "/etc/sersync/refreshCDN.password": write the password alone`,
 		},
 		"testdata/two-logins.xml": {
 			`:5: warning: a relative path is written as /start/www2.pwd: "www2.pwd"`,
@@ -134,10 +149,13 @@ func TestWhatXMLLosesIsSaid(t *testing.T) {
 func TestNoPasswordIsInTheYAML(t *testing.T) {
 	text := strings.ReplaceAll(string(read(t, "testdata/shipped.xml")), `passwd="xxxx"`, `passwd="s3cret"`)
 	for _, start := range []string{"false", "true"} {
-		text = strings.ReplaceAll(text, `<plugin start="false" name="command"/>`, `<plugin start="`+start+`" name="refreshCDN"/>`)
-		got, err := Convert("confxml.xml", []byte(text), "/")
-		if err != nil || strings.Contains(string(got.YAML), "s3cret") {
+		started := strings.ReplaceAll(text, `<plugin start="false" name="command"/>`, `<plugin start="`+start+`" name="refreshCDN"/>`)
+		got, err := Convert("confxml.xml", []byte(started), "/")
+		if err != nil || strings.Contains(string(got.YAML), "s3cret") || strings.Contains(fmt.Sprint(got.Notes), "s3cret") {
 			t.Errorf("%v\n%s", err, got.YAML)
+		}
+		if start == "true" && !strings.Contains(string(got.YAML), "refreshCDN.password") {
+			t.Errorf("the YAML names no file for the password:\n%s", got.YAML)
 		}
 	}
 }
