@@ -97,7 +97,8 @@ func (d *Daemon) sourceOptions(cfg *config.Config, s config.Source) (replicate.O
 		}
 		options.Targets = append(options.Targets, target)
 	}
-	return options, nil
+	options.Hooks, err = hookOptions(s, log)
+	return options, err
 }
 
 func newWatcher(s config.Source, log *slog.Logger) func(*scan.Root) (watch.Watcher, error) {

@@ -47,12 +47,18 @@ func (d *Daemon) plan(cfg *config.Config) plan {
 // key says which source of a new configuration is which of the old one.
 func key(s config.Source) string { return s.Name + "\x00" + s.Path }
 
-// fingerprint changes when anything of the source or of its targets changes.
+// fingerprint changes when anything of the source, of its targets or of its hooks changes.
 func fingerprint(cfg *config.Config, s config.Source) string {
 	// Identity leaves out where rules stand; those that follow the source's own stand nowhere.
 	f := s.Identity() + fmt.Sprint(cfg.RulesFor(s)[len(s.Rules):])
 	for _, t := range s.Targets {
 		f += "\x00" + t.Identity()
+		for _, h := range t.Hooks {
+			f += "\x00" + h.Identity()
+		}
+	}
+	for _, h := range s.Hooks {
+		f += "\x00" + h.Identity()
 	}
 	return f
 }

@@ -121,7 +121,7 @@ func (p *post) fill(m message) ([]byte, error) {
 func (p *post) request(ctx context.Context, body []byte) (*http.Request, error) {
 	text := p.o.URL
 	if p.o.URLFile != "" {
-		b, err := readSecret(p.o.URLFile)
+		b, err := ReadSecret(p.o.URLFile)
 		if err != nil {
 			return nil, fmt.Errorf("read url_file: %w", err)
 		}
@@ -150,7 +150,7 @@ func (p *post) request(ctx context.Context, body []byte) (*http.Request, error) 
 		}
 	}
 	if p.o.HMACFile != "" {
-		secret, err := readSecret(p.o.HMACFile)
+		secret, err := ReadSecret(p.o.HMACFile)
 		if err != nil {
 			return nil, fmt.Errorf("read hmac_file: %w", err)
 		}

@@ -15,9 +15,9 @@ import (
 // maxSecret bounds a file that holds a secret.
 const maxSecret = 64 << 10
 
-// readSecret reads a file that nobody but its owner may read. It is read whenever it is needed, so that it can be changed at any
+// ReadSecret reads a file that nobody but its owner may read. It is read whenever it is needed, so that it can be changed at any
 // time. No error says anything of what is in it.
-func readSecret(name string) ([]byte, error) {
+func ReadSecret(name string) ([]byte, error) {
 	// Without O_NONBLOCK a pipe in its place would hang the open.
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -50,7 +50,7 @@ func readSecret(name string) ([]byte, error) {
 
 // readHeaders reads a file of lines "Name: value".
 func readHeaders(name string) (http.Header, error) {
-	b, err := readSecret(name)
+	b, err := ReadSecret(name)
 	if err != nil {
 		return nil, err
 	}
