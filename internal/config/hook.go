@@ -86,7 +86,7 @@ const (
 	defaultContentType = "application/json"
 	defaultPurge       = "PURGE"
 	// A plugin of 2.5.4 was told of each path by itself, and at once.
-	pluginPaths = 100
+	pluginPaths = 1
 )
 
 func newHook(place Place) Hook {

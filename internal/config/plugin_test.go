@@ -43,7 +43,7 @@ func TestStartedPluginIsAHookOfEachSource(t *testing.T) {
 		p.Name, p.Start = name, true
 		for _, s := range c.Sources {
 			equal(t, []Hook{{
-				Place: p.Place, Name: name, On: hook.AllTargetsAcked, Plugin: &p, Batch: HookBatch{Paths: 100},
+				Place: p.Place, Name: name, On: hook.AllTargetsAcked, Plugin: &p, Batch: HookBatch{Paths: 1},
 				Timeout: 30 * time.Second, DeadAfter: 12, Concurrency: 1, MaxWait: 10 * time.Minute,
 			}}, s.Hooks)
 		}
