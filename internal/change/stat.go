@@ -47,8 +47,10 @@ func (s Stat) IsFile() bool { return s.Exists() && !s.IsDir() }
 // another name. No other content of it ever had this mtime.
 func (s Stat) Natural() bool { return s.Mtime == s.Ctime }
 
-// SameFile reports whether both are the same inode.
-func (s Stat) SameFile(t Stat) bool { return s.Inode() == t.Inode() }
+// SameFile reports whether both are the same inode. A number that went to something of another type is another one.
+func (s Stat) SameFile(t Stat) bool {
+	return s.Inode() == t.Inode() && s.Mode&unix.S_IFMT == t.Mode&unix.S_IFMT
+}
 
 // Inode tells the file from others.
 func (s Stat) Inode() Inode { return Inode{Dev: s.Dev, Ino: s.Ino} }

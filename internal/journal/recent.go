@@ -63,9 +63,7 @@ func (t *Target) Goes(p change.Path) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(t.recent, func(r recent) bool {
-		return slices.ContainsFunc(r.paths, func(q change.Path) bool { return q == p || p.Below(q) })
-	})
+	return slices.ContainsFunc(t.recent, func(r recent) bool { return slices.Contains(r.paths, p) })
 }
 
 func (t *Target) dropRecent() {

@@ -183,7 +183,7 @@ func (b *brake) lost() bool {
 func (b *brake) isHome(st change.Stat) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return st.SameFile(b.home)
+	return st.Inode() == b.home.Inode()
 }
 
 func (b *brake) moveHome(st change.Stat) {

@@ -3,9 +3,12 @@ package replicate_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sersync/internal/change"
 	"sersync/internal/replicate"
 	"sersync/internal/transport/rsync"
 	"sersync/internal/treetest"
@@ -117,6 +121,38 @@ func overflows(t *testing.T) uint64 {
 	r.equal("one")
 	defer r.stop()
 	return r.src.Status().Overflows
+}
+
+// An overflow during the healing of another one is not lost: what happened before it may be where the walk has been already.
+func TestOverflowDuringTheHealingOfAnotherIsHealedToo(t *testing.T) {
+	names := func(i int) string { return fmt.Sprintf("d%02d/f", i) }
+	inBubble(t, nil, func(f *fake) {
+		var all []string
+		for i := range 40 {
+			all = append(all, names(i))
+		}
+		f.write(all...)
+		f.rest(time.Minute)
+		f.targets["one"].take()
+		want := map[change.Path]bool{}
+		for i := range 40 {
+			// Nobody tells of it but the overflow, which the walk of the one before may not have ended for.
+			if err := os.WriteFile(filepath.Join(f.dir, names(i)), []byte("of another size"), 0o644); err != nil {
+				f.Fatal(err)
+			}
+			want[change.Path(names(i))] = true
+			f.watcher.events <- []watch.Event{{Path: change.Root, Kind: watch.Look, Dir: true, At: time.Now()}}
+		}
+		f.rest(time.Minute)
+		for _, c := range f.targets["one"].take() {
+			for _, p := range c.paths {
+				delete(want, p)
+			}
+		}
+		if len(want) > 0 {
+			t.Errorf("never sent: %v", slices.Sorted(maps.Keys(want)))
+		}
+	})
 }
 
 // 2.5.4 aborted when a directory was moved out with events pending (10), and after a rename inside

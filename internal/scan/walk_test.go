@@ -315,6 +315,22 @@ func TestDirectoryThatWentIsComparedWhenOneIsBack(t *testing.T) {
 	tr.marked(map[change.Path]change.Bits{"e": change.Extras, "d": change.Extras})
 }
 
+// A file system gives the number of a directory that went to the next file.
+func TestFileWithTheNumberOfADirectoryIsAnotherOne(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("d", "x")
+	tr.walk(true)
+	st := tr.index.rows["d"]
+	st.Mode = syscall.S_IFDIR | 0o755
+	tr.index.rows["d"], tr.index.rows["d/f"] = st, change.Stat{Mode: syscall.S_IFREG | 0o644, Dev: st.Dev, Ino: st.Ino + 1, Links: 1}
+	clear(tr.index.marks)
+	tr.observer.Observe([]scan.Happened{{Path: "d", Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"d": change.Extras})
+	if _, known := tr.index.rows["d/f"]; known {
+		t.Error("the index knows what was in the directory")
+	}
+}
+
 // Half of a rewrite may be seen: with another mtime than before, which is set back afterwards.
 func TestMtimeThatIsSetBackIsComparedByContent(t *testing.T) {
 	tr := newTree(t, nil)
