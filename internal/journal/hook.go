@@ -169,24 +169,25 @@ func (t *Target) queue(o *owed) {
 	t.enqueue(o)
 }
 
-// Arrived makes ready what waits for targets and is lacked by none any more: not each way in which a target comes to have a
-// path tells of the path. It reports whether anything still waits.
-func (t *Target) Arrived() (waiting bool) {
+// arrivedMax bounds the rows that Arrived looks at, for everybody else waits meanwhile.
+const arrivedMax = 1000
+
+// Arrived makes ready what waits for targets and is lacked by none any more, among some rows, other ones each time. Most paths are
+// told when the last target acks them; but a target may come to have a path in other ways, as by that of a directory.
+func (t *Target) Arrived() {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
+	n := 0
 	for p, o := range t.owed {
-		if o.State != Delayed {
-			continue
+		if n++; n > arrivedMax {
+			break
 		}
-		if t.j.lackedBy(p) {
-			waiting = true
-			continue
+		if o.State == Delayed && !t.j.lackedBy(p) {
+			o.State = Ready
+			t.enqueue(o)
 		}
-		o.State = Ready
-		t.enqueue(o)
 	}
 	t.wake()
-	return waiting
 }
 
 // Lacking are the targets that lack a path, in their order.

@@ -27,47 +27,65 @@ func (t *teller) run(ctx context.Context) {
 	defer wg.Wait()
 	free := make(chan struct{}, t.Concurrency)
 	outcome := make(chan error, t.Concurrency)
-	var away backoff
-	most := t.Paths
-	learn := func(err error) {
-		<-free
-		if err != nil {
-			// It may be one path that fails the event.
-			most = max(1, most/2)
-			away.fail()
-			return
-		}
-		most = min(t.Paths, most*2)
-		away.ok()
-	}
+	pace := pacing{most: t.Paths, max: t.Paths}
+	arrived := time.NewTicker(arrivedEvery)
+	defer arrived.Stop()
 	for {
-		wait := t.pause(away.until)
+		wait := t.pause(pace.away.until)
 		select {
 		case <-ctx.Done():
 			return
 		case err := <-outcome:
-			learn(err)
+			<-free
+			pace.learn(err)
+			continue
+		case <-arrived.C:
+			if t.On == hook.AllTargetsAcked {
+				t.queue.Arrived()
+			}
 			continue
 		case <-t.queue.News():
 		case <-wait:
 		}
-		if time.Now().Before(away.until) || !t.queue.Pending() {
+		if time.Now().Before(pace.away.until) || !t.queue.Pending() {
 			continue
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case err := <-outcome:
-			learn(err)
+			<-free
+			pace.learn(err)
 			continue
 		case free <- struct{}{}:
 		}
 		if !t.gather(ctx) {
 			return
 		}
-		marks := t.take(most)
+		marks := t.take(pace.most)
+		if len(marks) == 0 {
+			<-free
+			continue
+		}
 		wg.Go(func() { outcome <- t.deliver(ctx, marks) })
 	}
+}
+
+// pacing is how many paths the next event has, and when it may be told at the earliest: less and later while events fail.
+type pacing struct {
+	most, max int
+	away      backoff
+}
+
+func (p *pacing) learn(err error) {
+	if err != nil {
+		// It may be one path that fails the event.
+		p.most = max(1, p.most/2)
+		p.away.fail()
+		return
+	}
+	p.most = min(p.max, p.most*2)
+	p.away.ok()
 }
 
 // pause is a channel that says when there may be something to do without news.
@@ -79,14 +97,10 @@ func (t *teller) pause(until time.Time) <-chan time.Time {
 	if t.queue.Pending() {
 		return time.After(0)
 	}
-	wait := time.Hour
 	if at, ok := t.queue.Next(); ok {
-		wait = max(0, at.Sub(now))
+		return time.After(max(0, at.Sub(now)))
 	}
-	if t.On == hook.AllTargetsAcked && t.queue.Arrived() {
-		wait = min(wait, arrivedEvery)
-	}
-	return time.After(wait)
+	return nil
 }
 
 // gather waits for more to tell of at once. It reports false when ctx ends.
