@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -87,6 +89,11 @@ func (s implementation) inOrder(t *testing.T) {
 	until(t, "told", func() bool { return len(told()) >= len(want) })
 	if diff := cmp.Diff(want, told()); diff != "" {
 		t.Error(diff)
+	}
+	for _, dir := range []string{"/", "."} {
+		if _, err := os.Lstat(filepath.Join(dir, "ran")); err == nil {
+			t.Errorf("a name was run as a command in %s", dir)
+		}
 	}
 }
 
