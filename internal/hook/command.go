@@ -44,8 +44,8 @@ const (
 // quotes, in a comment or in a here-document are refused. What remains is a command that has its arguments
 // parsed once more (eval, sh -c, su -c, ssh, find -exec sh -c): it runs what is in a name, as it did in 2.5.4.
 //
-// Unlike 2.5.4, an exit status that is not 0 is an error, so that the path is told again, unless IgnoreError. Its directory is /, and
-// its environment that of Run.
+// Unlike 2.5.4, an exit status that is not 0 is an error, so that the path is told again, unless IgnoreError. Its directory is
+// the one that sersync was started in, as with 2.5.4, and its environment that of Run.
 func NewCommand(o CommandOptions) (Hook, error) {
 	c := &command{script: o.Prefix + pathWord + o.Suffix + epilogue, ignore: o.IgnoreError}
 	if err := checkShell(o.Prefix, o.Suffix); err != nil {

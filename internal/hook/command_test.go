@@ -40,6 +40,19 @@ func TestCommandWaitsForWhatIsInTheBackground(t *testing.T) {
 	}
 }
 
+// People write the names of their scripts as they are seen from where they start sersync.
+func TestCommandRunsWhereSersyncWasStarted(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	h := mustHook(t)(NewCommand(CommandOptions{Prefix: "echo", Suffix: ">> told"}))
+	if err := h.Tell(bounded(t), eventOf("a")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("/r/a\n", read(t, filepath.Join(dir, "told"))); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestCommandTellsWhatIsIncludedOnly(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "told")
 	h := mustHook(t)(NewCommand(CommandOptions{

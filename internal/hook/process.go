@@ -22,6 +22,8 @@ const killAfter = 2 * time.Second
 type process struct {
 	argv  []string
 	stdin []byte
+	// dir is its directory; empty for ours.
+	dir string
 	// quiet leaves out its messages too.
 	quiet bool
 	event Event
@@ -35,7 +37,7 @@ func (p process) run(ctx context.Context) error {
 		return err
 	}
 	cmd := exec.Command(p.argv[0], p.argv[1:]...)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = "/", environment(p.event), killAfter
+	cmd.Dir, cmd.Env, cmd.WaitDelay = p.dir, environment(p.event), killAfter
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if p.stdin != nil {
 		cmd.Stdin = bytes.NewReader(p.stdin)

@@ -45,7 +45,7 @@ func (r run) Tell(ctx context.Context, e Event) error {
 	if err != nil {
 		return err
 	}
-	if err := (process{argv: r.o.Argv, stdin: stdin, event: e}).run(ctx); err != nil {
+	if err := (process{argv: r.o.Argv, stdin: stdin, dir: "/", event: e}).run(ctx); err != nil {
 		return fmt.Errorf("run %q: %w", r.o.Argv[0], err)
 	}
 	return nil
