@@ -28,6 +28,7 @@ var rows = []struct {
 	{"journal", measureJournal},
 	{"restart", measureRestart},
 	{"away", measureAway},
+	{"hooks", measureHooks},
 	{"million", measureMillion},
 }
 
@@ -63,7 +64,7 @@ func main() {
 // run parses the command line, measures and prints.
 func run(ctx context.Context) error {
 	b := &bench{old: os.Getenv("SERSYNC254")}
-	flag.StringVar(&b.rows, "rows", "burst,latency,steady,remotes,tree,journal,restart,away", "rows to measure; million takes long and is not among them")
+	flag.StringVar(&b.rows, "rows", "burst,latency,steady,remotes,tree,journal,restart,away,hooks", "rows to measure; million takes long and is not among them")
 	flag.StringVar(&b.peers, "peers", "sersync,lsyncd,lsyncd-default,2.5.4", "who takes part beside bare rsync runs")
 	flag.IntVar(&b.samples, "samples", 500, "changes a competitor in the row latency")
 	flag.BoolVar(&b.short, "short", false, "a run of about a minute: fewer samples, a smaller tree, without 2.5.4")

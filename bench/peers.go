@@ -50,7 +50,7 @@ func (b *bench) sersyncPeer() peer {
 func (b *bench) sersyncCommand(initial bool) func(*site) (*exec.Cmd, error) {
 	return func(s *site) (*exec.Cmd, error) {
 		var text strings.Builder
-		fmt.Fprintf(&text, "socket: %s\nsources:\n  - path: %s\n    initial: %t\n    targets:\n", s.socket(), s.source, initial)
+		fmt.Fprintf(&text, "socket: %s\nsources:\n  - path: %s\n    initial: %t\n%s    targets:\n", s.socket(), s.source, initial, s.hooks)
 		for _, url := range s.urls {
 			fmt.Fprintf(&text, "      - url: %s\n        password_file: %s\n", url, s.passwordFile)
 		}

@@ -26,6 +26,8 @@ type site struct {
 	passwordFile string
 	// state is where sersync keeps its state, metrics the address of its metrics; empty for none.
 	state, metrics string
+	// hooks is the part of sersync's configuration of this name; empty for none.
+	hooks string
 	// sourceCPU and targetCPU count the CPU time of the peer and of the daemon.
 	sourceCPU, targetCPU *account
 	// process is the peer; nil for bare runs.
