@@ -2,13 +2,17 @@ package replicate_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"sersync/internal/change"
 	"sersync/internal/replicate"
 	"sersync/internal/transport"
+	"sersync/internal/watch"
 )
 
 // everyDay is due at midnight.
@@ -104,5 +108,36 @@ func TestReloadChangesTheSchedule(t *testing.T) {
 		every(0)
 		f.rest(20 * time.Hour)
 		near(f, *one, 3*time.Hour)
+	})
+}
+
+// Where directories are replaced all the time a comparison of many fails, and fewer of them are compared in one go.
+func TestComparisonsThatFailAreMadeSmaller(t *testing.T) {
+	inBubble(t, nil, func(f *fake) {
+		const dirs, fit = 100, 4
+		var events []watch.Event
+		for i := range dirs {
+			name := fmt.Sprintf("d%d", i)
+			f.write(name + "/f")
+			f.watcher.events <- []watch.Event{{Path: change.Path(name), Kind: watch.Created, Dir: true, At: time.Now()}}
+			events = append(events, watch.Event{Path: change.Path(name), Kind: watch.MovedTo, Dir: true, At: time.Now()})
+		}
+		f.rest(time.Minute)
+		compared := map[change.Path]bool{}
+		f.targets["one"].sweep = func(_ context.Context, s transport.Sweep, _ func(transport.Difference) error) error {
+			<-time.After(10 * time.Second)
+			if len(s.Under) > fit {
+				return &transport.Error{Kind: transport.Broken, Err: errors.New("one of them is no directory any more")}
+			}
+			for _, p := range s.Under {
+				compared[p] = true
+			}
+			return nil
+		}
+		f.watcher.events <- events
+		f.rest(20 * time.Minute)
+		if len(compared) != dirs {
+			t.Errorf("compared %d of %d", len(compared), dirs)
+		}
 	})
 }

@@ -16,6 +16,9 @@ type sweeps struct {
 	mu      *sync.Mutex
 	waiting map[change.Path][]change.Mark
 	doing   *SweepStatus
+	// most is how many directories are compared in one go: less while comparisons fail, as one directory that is replaced
+	// meanwhile fails that of all.
+	most int
 	// done is how many comparisons of everything came to their end, end when the last one did.
 	done int
 	end  time.Time
@@ -24,10 +27,13 @@ type sweeps struct {
 
 func newSweeps() sweeps {
 	return sweeps{
-		mu: new(sync.Mutex), waiting: map[change.Path][]change.Mark{},
+		mu: new(sync.Mutex), waiting: map[change.Path][]change.Mark{}, most: sweepMax,
 		news: make(chan struct{}, 1),
 	}
 }
+
+// sweepMax is how many directories are compared in one go at the most.
+const sweepMax = 1024
 
 func (w *sweeps) add(p change.Path, m change.Mark) {
 	w.mu.Lock()
@@ -95,15 +101,17 @@ func (w *sweeps) take() (c comparison, ok bool) {
 func (w *sweeps) directories(c *comparison) {
 	var taken []change.Path
 	for p, ms := range w.waiting {
-		switch {
-		case w.covered(p):
-			c.mark(ms)
-		case deep(ms) == c.shallow:
+		if deep(ms) == c.shallow || len(c.under) == w.most || w.covered(p) {
 			continue
-		default:
-			c.add(p, ms)
 		}
+		c.add(p, ms)
 		taken = append(taken, p)
+	}
+	for p, ms := range w.waiting {
+		if slices.ContainsFunc(c.under, func(above change.Path) bool { return !c.shallow && p.Below(above) }) {
+			c.mark(ms)
+			taken = append(taken, p)
+		}
 	}
 	for _, p := range taken {
 		delete(w.waiting, p)
@@ -132,12 +140,17 @@ func (w *sweeps) found() {
 	w.doing.Found++
 }
 
-// over says that the comparison is over, and whether it was one of everything that came to its end.
-func (w *sweeps) over(whole bool) {
+// over says that the comparison is over, whether it came to its end, and whether it was one of everything.
+func (w *sweeps) over(ok, everything bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.doing = nil
-	if whole {
+	if !ok {
+		w.most = max(1, w.most/2)
+		return
+	}
+	w.most = min(sweepMax, w.most*2)
+	if everything {
 		w.done++
 		w.end = time.Now()
 	}
@@ -179,7 +192,7 @@ func (s *sender) runSweeps(ctx context.Context) {
 		// It sends nothing, so that a pause need not wait for its end.
 		comparing, done := s.gate.within(ctx)
 		err := s.compare(comparing, c)
-		s.sweeps.over(err == nil && c.everything())
+		s.sweeps.over(err == nil, c.everything())
 		s.swept(comparing, c.marks, err)
 		done()
 		poke(s.replan)
