@@ -10,7 +10,7 @@ LDFLAGS      = -s -w -X sersync/internal/cli.Version=$(VERSION)
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run build test race lint fmt bench torture soak man completion packages packages-test clean deps
+.PHONY: help run build test test-php race lint fmt bench torture soak man completion packages packages-test clean deps
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ build: ## bin/sersync, one static binary
 # One package after the other: some change limits of the kernel, which all share.
 test: deps ## all tests, on a real rsync daemon and the real kernel
 	$(GO) test -p 1 $(GOTESTFLAGS) -timeout 20m ./...
+
+test-php: ## docs/hooks/opcache.php in a PHP with opcache, which it installs
+	@etc/install-deps php
+	$(GO) test -tags php -run TestOpcache ./docs
 
 race: deps ## all tests under the race detector
 	CGO_ENABLED=1 $(GO) test -p 1 -race -timeout 30m ./...

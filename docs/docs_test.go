@@ -82,7 +82,7 @@ func parse(name, text string) document {
 func documents(t *testing.T) map[string]document {
 	t.Helper()
 	all := map[string]document{}
-	for _, pattern := range []string{"*.md", "docs/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/hooks/*.md"} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)

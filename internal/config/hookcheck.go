@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"text/template"
+
+	"sersync/internal/hook"
 )
 
 var hookName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
@@ -76,11 +76,9 @@ func checkMethod(s string) error {
 	return nil
 }
 
-// checkBody finds what is wrong with the text of a template. What it makes of an event is for the hook to try.
 func checkBody(s string) error {
-	_, err := template.New("body").Funcs(template.FuncMap{"json": strconv.Quote, "query": strconv.Quote}).Parse(s)
-	if err != nil {
-		return fmt.Errorf("it is no template of Go: %s", strings.TrimPrefix(err.Error(), "template: "))
+	if err := hook.CheckBody(s); err != nil {
+		return fmt.Errorf("it is no template of Go for an event: %s", strings.TrimPrefix(err.Error(), "template: "))
 	}
 	return nil
 }
@@ -92,42 +90,18 @@ func checkContentType(s string) error {
 	return nil
 }
 
-// reference is what stands for something else in a URL: $1 to $9, ${NAME}, $path, and $$ for a dollar sign.
-var reference = regexp.MustCompile(`\$(?:(\$|[1-9]|[A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z0-9_]+)\})?`)
-
 // checkHookURL says what is wrong with a rule for URLs, and where.
 func checkHookURL(u HookURL) (what, value string, err error) {
-	match, err := regexp.Compile(u.Match)
-	if err != nil {
+	if _, err := regexp.Compile(u.Match); err != nil {
 		return "match does not compile:", u.Match, errors.New(strings.TrimPrefix(err.Error(), "error parsing regexp: ") + "; the syntax is that of RE2")
 	}
 	if u.URL == "" {
 		return "an entry of urls has no url", "", errors.New("write url: https://HOST/$path")
 	}
-	for _, found := range reference.FindAllStringSubmatch(u.URL, -1) {
-		if err := checkReference(found[1]+found[2], match); err != nil {
-			return "url cannot be used:", u.URL, err
-		}
-	}
-	if err := checkWebURL(reference.ReplaceAllString(u.URL, "1")); err != nil {
-		return "url cannot be used:", redact(u.URL), err
+	if _, err := hook.NewURLs(hook.URLRule(u)); err != nil {
+		return "url cannot be used:", redact(u.URL), errors.Unwrap(err)
 	}
 	return "", "", nil
-}
-
-func checkReference(name string, match *regexp.Regexp) error {
-	n, err := strconv.Atoi(name)
-	switch {
-	case name == "":
-		return errors.New("a $ stands before no name: write $1 to $9, ${NAME} or $path, and $$ for a dollar sign")
-	case name == "$", name == "path":
-		return nil
-	case err == nil && (n < 1 || n > min(9, match.NumSubexp())):
-		return fmt.Errorf("there is no group %s in match", name)
-	case err != nil && match.SubexpIndex(name) < 0:
-		return fmt.Errorf("there is no group (?P<%s>...) in match; ${NAME} ends a name", name)
-	}
-	return nil
 }
 
 // interpreter matches programs that run the file that they are given.

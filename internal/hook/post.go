@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -52,18 +53,29 @@ func NewPost(o PostOptions) (Hook, error) {
 	p := &post{o: o}
 	if o.Body != "" {
 		var err error
-		p.body, err = template.New("body").Funcs(bodyFuncs()).Parse(o.Body)
-		if err != nil {
+		if p.body, err = newBody(o.Body); err != nil {
 			return nil, fmt.Errorf("read body: %w", err)
-		}
-		if _, err := p.fill(sample()); err != nil {
-			return nil, err
 		}
 	}
 	if _, err := p.request(context.Background(), nil); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// CheckBody says why a body of PostOptions cannot be used.
+func CheckBody(body string) error {
+	_, err := newBody(body)
+	return err
+}
+
+// newBody reads a body, and fills it once.
+func newBody(text string) (*template.Template, error) {
+	body, err := template.New("body").Funcs(bodyFuncs()).Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return body, body.Execute(io.Discard, sample())
 }
 
 func bodyFuncs() template.FuncMap {

@@ -186,14 +186,14 @@ func groupOf(name string, match *regexp.Regexp) (int, error) {
 
 // checkLiteral refuses what could not stand in a URL as it is.
 func checkLiteral(s string, place urlPlace) error {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '#':
-			return errors.New("what is behind a # is never sent")
-		case c == '@' && place == inHost:
+	for c := range strings.SplitSeq(s, "") {
+		switch {
+		case c == "#":
+			return errors.New("what is behind a # is never sent: remove it")
+		case c == "@" && place == inHost:
 			return errors.New("a URL of a path holds no user and password")
-		case c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0:
-			return fmt.Errorf("the byte %q must be written as %%%02X", c, c)
+		case c <= " " || c >= "\x7f" || strings.Contains("\"<>\\^`{|}", c):
+			return fmt.Errorf("%q must be written as %s", c, escape(c, ""))
 		}
 	}
 	return nil
