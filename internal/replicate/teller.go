@@ -268,20 +268,15 @@ func idOf(key string, marks []change.Mark) string {
 
 // call calls the hook once, and keeps what came of it.
 func (t *teller) call(ctx context.Context, e hook.Event) error {
-	own, cancel := context.WithTimeout(ctx, t.Timeout)
-	defer cancel()
 	t.mu.Lock()
-	if t.calls++; t.calls == 1 {
-		t.since = time.Now()
-	}
+	t.called++
+	number := t.called
+	t.calls[number] = time.Now()
 	t.mu.Unlock()
-	err := t.Hook.Tell(own, e)
-	if err != nil && own.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("not told within %v: %w", t.Timeout, err)
-	}
+	err := t.once(ctx, e)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.calls--
+	delete(t.calls, number)
 	switch {
 	case err == nil:
 		if t.last != nil && t.last.Last.After(t.at) {
@@ -292,6 +287,17 @@ func (t *teller) call(ctx context.Context, e hook.Event) error {
 	case ctx.Err() == nil:
 		t.failures++
 		t.failure(err)
+	}
+	return err
+}
+
+// once calls the hook for no longer than it may take.
+func (t *teller) once(ctx context.Context, e hook.Event) error {
+	own, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	err := t.Hook.Tell(own, e)
+	if err != nil && own.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("not told within %v: %w", t.Timeout, err)
 	}
 	return err
 }
