@@ -90,8 +90,10 @@ type teller struct {
 
 	mu sync.Mutex
 	// calls are those under way, each by a number of its own, with its begin.
-	calls          map[uint64]time.Time
-	called         uint64
+	calls  map[uint64]time.Time
+	called uint64
+	// secured is up to which sequence number the journal is on disk.
+	secured        uint64
 	told, failures uint64
 	at             time.Time
 	last           *LastError
