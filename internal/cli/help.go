@@ -31,6 +31,8 @@ Commands:
                                          bring back what was removed, from the trash of a target
   failed list|retry|clear [--source S] [--target T] [CONFIG]
                                          paths that could not be sent: try them now, or forget them
+  hooks list|test NAME|retry [NAME] [--source S] [CONFIG]
+                                         who is told of what happened: how they are, try one, tell again what failed
   events [--json] [CONFIG]               show what it sends and removes, as it happens
   log-level debug|info|warn|error [CONFIG]
                                          change what a running sersync logs
@@ -59,7 +61,7 @@ Exit codes:
   0  all is well
   1  an error, something that must be done (doctor), a configuration that cannot be used, a flag of 2.5.4 that does not exist
   2  a command that does not exist or was called wrongly
-  3  no sersync is running (status, wait, sweep, pause, resume, deletes, failed, events, log-level)
+  3  no sersync is running (status, wait, sweep, pause, resume, deletes, failed, hooks, events, log-level)
   4  the time of wait, or of sweep --wait, is over
   5  another process already does this
   255  the configuration is missing or malformed

@@ -83,6 +83,7 @@ func (p *printer) source(s replicate.Status) {
 	for _, t := range s.Targets {
 		p.trouble(t)
 	}
+	p.hooks(s.Hooks)
 }
 
 func (p *printer) targets(all []replicate.TargetStatus) {
@@ -97,6 +98,16 @@ func (p *printer) targets(all []replicate.TargetStatus) {
 			amount(t.Files, t.Bytes), fmt.Sprint(t.Removed), fmt.Sprint(t.Runs),
 		})
 	}
+	p.table(rows, func(column int, text string) string {
+		if column == 1 {
+			return colourOf(text)
+		}
+		return ""
+	})
+}
+
+// table aligns rows, of which the first is the heading. colour is that of a field.
+func (p *printer) table(rows [][]string, colour func(column int, text string) string) {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for column, text := range row {
@@ -107,11 +118,10 @@ func (p *printer) targets(all []replicate.TargetStatus) {
 		var b strings.Builder
 		for column, text := range row {
 			padded := text + strings.Repeat(" ", widths[column]-utf8.RuneCountInString(text))
-			switch {
-			case n == 0:
+			if n == 0 {
 				padded = p.paint(padded, bold)
-			case column == 1:
-				padded = p.paint(padded, colourOf(text))
+			} else {
+				padded = p.paint(padded, colour(column, text))
 			}
 			b.WriteString("  " + padded)
 		}

@@ -100,7 +100,7 @@ func (c *command) Tell(ctx context.Context, e Event) error {
 	for _, p := range e.Paths {
 		path := absolute(e.Root, p.Path)
 		told, err := c.included(path)
-		if err == nil && told {
+		if err == nil && (told || e.Test) {
 			err = c.one(ctx, e, path)
 		}
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -52,7 +53,7 @@ func (u URLs) message(e Event) (message, bool) {
 	kept := e.Paths[:0:0]
 	for _, p := range e.Paths {
 		urls := u.of(p.Path)
-		if u.any() && len(urls) == 0 {
+		if u.any() && len(urls) == 0 && !e.Test {
 			continue
 		}
 		kept = append(kept, p)
@@ -67,6 +68,14 @@ func (u URLs) message(e Event) (message, bool) {
 		Missing: e.Missing, Time: e.Time.UTC(), Test: e.Test, Paths: paths, State: e.State, Since: inUTC(e.Since), Error: e.Error,
 		Hint: e.Hint, LagSeconds: float64(e.Lag.Milliseconds()) / 1000, Waiting: e.Waiting, Text: text(e),
 	}, true
+}
+
+// untold is what a hook answers that has sent nothing, as no path of e has a URL. That is well, unless it is tried.
+func untold(e Event) error {
+	if !e.Test {
+		return nil
+	}
+	return errors.New("nothing was sent: the path of the test has no URL")
 }
 
 func newMessagePath(p Path, urls []string) messagePath {

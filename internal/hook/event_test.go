@@ -60,6 +60,28 @@ func TestNothingIsToldOfPathsWithoutURL(t *testing.T) {
 	}
 }
 
+func TestATestIsToldWhateverThePathOrFails(t *testing.T) {
+	e := eventOf("a.txt")
+	never := URLRule{Match: `\.html$`, URL: "http://127.0.0.1:1/$path"}
+	port := closedPort(t)
+	for name, h := range map[string]Hook{
+		"run":        mustHook(t)(NewRun(RunOptions{Argv: []string{"/bin/false"}, URLs: mustURLs(t, never)})),
+		"post":       mustHook(t)(NewPost(PostOptions{URL: at(port, "/"), URLs: mustURLs(t, never)})),
+		"purge":      mustHook(t)(NewPurge(PurgeOptions{URLs: mustURLs(t, never)})),
+		"command":    mustHook(t)(NewCommand(CommandOptions{Prefix: "false", Include: []string{`.*\.html`}})),
+		"refreshCDN": mustHook(t)(NewRefreshCDN(RefreshCDNOptions{Host: "127.0.0.1", Port: port, User: "u", Password: func() (string, error) { return "p", nil }, Base: "http://b", Match: `html`})),
+	} {
+		e.Test = false
+		if err := h.Tell(bounded(t), e); err != nil {
+			t.Errorf("%s: %v, and it is not told of the path", name, err)
+		}
+		e.Test = true
+		if h.Tell(bounded(t), e) == nil {
+			t.Errorf("%s: the test is a success, and told nobody", name)
+		}
+	}
+}
+
 func TestTextOfEvents(t *testing.T) {
 	at := time.Date(2026, 3, 4, 14, 30, 0, 0, time.Local)
 	three := []Path{{Path: "a", What: Updated}, {Path: "b", What: Updated}, {Path: "c", What: Updated}}

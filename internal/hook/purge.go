@@ -67,6 +67,9 @@ func (p *purge) Tell(ctx context.Context, e Event) error {
 			done[u] = true
 		}
 	}
+	if len(done) == 0 {
+		return untold(e)
+	}
 	return nil
 }
 

@@ -73,14 +73,19 @@ func NewRefreshCDN(o RefreshCDNOptions) (Hook, error) {
 
 // Tell asks for one path after another.
 func (c *refreshCDN) Tell(ctx context.Context, e Event) error {
+	sent := false
 	for _, p := range e.Paths {
 		file, told, err := c.url(e.Root, p.Path)
+		sent = sent || told
 		if err == nil && told {
 			err = c.one(ctx, file, p.Dir || p.What == Many)
 		}
 		if err != nil {
 			return fmt.Errorf("refresh path %s: %w", p.Path, err)
 		}
+	}
+	if !sent {
+		return untold(e)
 	}
 	return nil
 }

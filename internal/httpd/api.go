@@ -96,6 +96,7 @@ type Backend interface {
 	Pause(Selection) ([]Pair, error)
 	Resume(Selection) ([]Pair, error)
 	PathsBackend
+	HooksBackend
 	// SetLogLevel changes from which of LogLevels on is logged, and returns from which it was.
 	SetLogLevel(level string) (was string)
 	// Events is where batches are passed on.
@@ -108,7 +109,7 @@ type Kind string
 const (
 	// BadRequest: the request cannot be understood.
 	BadRequest Kind = "bad-request"
-	// Unknown: there is no such source or target.
+	// Unknown: there is no such source, target or hook.
 	Unknown Kind = "unknown"
 	// Timeout: the time of a wait was over.
 	Timeout Kind = "timeout"
@@ -133,7 +134,7 @@ func (e *Error) Error() string { return e.Text }
 // Hint is what a person can do about it; empty when nothing.
 func (e *Error) Hint() string { return e.Advice }
 
-// UnknownName is the Error for a source or target that is not there.
+// UnknownName is the Error for a source, target or hook that is not there.
 func UnknownName(what, name string, known []string) *Error {
 	return &Error{
 		Kind: Unknown, Text: fmt.Sprintf("no %s is named %q", what, name),

@@ -3,6 +3,7 @@ package httpd
 import (
 	"runtime"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,9 +20,10 @@ type collector struct {
 	reload  *prometheus.Desc
 	sources []family[replicate.Status]
 	targets []family[replicate.TargetStatus]
+	hooks   []family[replicate.HookStatus]
 }
 
-// family is one metric of each source, or of each target.
+// family is one metric of each source, of each target, or of each hook.
 type family[T any] struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
@@ -38,6 +40,7 @@ func newCollector(status func() Status) *collector {
 			"0 when the newest reload failed, so that an older configuration is at work.", nil, nil),
 		sources: sourceFamilies(),
 		targets: targetFamilies(),
+		hooks:   hookFamilies(),
 	}
 }
 
@@ -96,12 +99,14 @@ func sourceFamilies() []family[replicate.Status] {
 	return all
 }
 
-// saved has no value for a journal that was never written: 1970 would be an age of half a century.
-func saved(s replicate.Status) map[string]float64 {
-	if s.Journal.Saved == nil {
+func saved(s replicate.Status) map[string]float64 { return secondsOf(s.Journal.Saved) }
+
+// secondsOf has no value for a time that never was: 1970 would be an age of half a century.
+func secondsOf(t *time.Time) map[string]float64 {
+	if t == nil {
 		return nil
 	}
-	return map[string]float64{"": float64(s.Journal.Saved.UnixMilli()) / 1000}
+	return map[string]float64{"": float64(t.UnixMilli()) / 1000}
 }
 
 func targetFamilies() []family[replicate.TargetStatus] {
@@ -152,6 +157,26 @@ func runs(t replicate.TargetStatus) map[string]float64 {
 	return values
 }
 
+func hookFamilies() []family[replicate.HookStatus] {
+	type status = replicate.HookStatus
+	var all []family[status]
+	add := func(kind prometheus.ValueType, name, help string, values func(status) map[string]float64) {
+		desc := prometheus.NewDesc("sersync_hook_"+name, help, []string{"source", "hook", "on", "target"}, nil)
+		all = append(all, family[status]{desc, kind, values})
+	}
+	add(prometheus.GaugeValue, "waiting", "Paths that the hook is to be told of, dead letters not counted.", one(func(h status) int { return h.Waiting }))
+	add(prometheus.GaugeValue, "dead", "Paths of which the hook could not be told too often.", one(func(h status) int { return h.Dead }))
+	add(prometheus.GaugeValue, "lag_seconds", "Age of the oldest change that the hook was not told of; 0 when it was told of all.",
+		one(func(h status) float64 { return h.Lag }))
+	add(prometheus.CounterValue, "told_total", "Calls that told the hook.", one(func(h status) uint64 { return h.Told }))
+	add(prometheus.CounterValue, "failures_total", "Calls that did not.", one(func(h status) uint64 { return h.Failures }))
+	add(prometheus.CounterValue, "folded_total", "How often the queue was full, so that directories stand for the paths below them.",
+		one(func(h status) int { return h.Folded }))
+	add(prometheus.GaugeValue, "last_told_timestamp_seconds", "When the hook was told last, in seconds since 1970.",
+		func(h status) map[string]float64 { return secondsOf(h.ToldAt) })
+	return all
+}
+
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 	descs <- c.build
@@ -160,6 +185,9 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 		descs <- f.desc
 	}
 	for _, f := range c.targets {
+		descs <- f.desc
+	}
+	for _, f := range c.hooks {
 		descs <- f.desc
 	}
 }
@@ -178,6 +206,9 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		collect(metrics, c.sources, source, name)
 		for _, target := range source.Targets {
 			collect(metrics, c.targets, target, name, label(target.Name))
+		}
+		for _, h := range source.Hooks {
+			collect(metrics, c.hooks, h, name, h.Name, h.On, label(h.Target))
 		}
 	}
 }

@@ -37,6 +37,13 @@ func busy() Status {
 				{Name: "/copy\xff", State: "idle"},
 				{Name: "/copy\xfe", State: "idle"},
 			},
+			Hooks: []replicate.HookStatus{
+				{
+					Name: "cdn", On: "acked", Target: "rsync://h/m", Waiting: 21, Dead: 2, Lag: 2.5, Told: 31, Failures: 8, Folded: 1,
+					ToldAt: &written, LastError: &replicate.LastError{Text: "some/file"},
+				},
+				{Name: "mail", On: "deletes-held"},
+			},
 		}},
 	}
 }
@@ -103,6 +110,14 @@ func TestMetricsSayWhatTheStatusSays(t *testing.T) {
 		"sersync_target_runs_total result=away,,target=rsync://h/m":   3,
 		"sersync_target_runs_total result=full,,target=rsync://h/m":   1,
 		"sersync_target_sweeping ,target=rsync://h/m":                 1,
+
+		"sersync_hook_waiting hook=cdn,on=acked,,target=rsync://h/m":                     21,
+		"sersync_hook_dead hook=cdn,on=acked,,target=rsync://h/m":                        2,
+		"sersync_hook_lag_seconds hook=cdn,on=acked,,target=rsync://h/m":                 2.5,
+		"sersync_hook_told_total hook=cdn,on=acked,,target=rsync://h/m":                  31,
+		"sersync_hook_failures_total hook=cdn,on=acked,,target=rsync://h/m":              8,
+		"sersync_hook_folded_total hook=cdn,on=acked,,target=rsync://h/m":                1,
+		"sersync_hook_last_told_timestamp_seconds hook=cdn,on=acked,,target=rsync://h/m": 1_000_000.5,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -117,6 +132,16 @@ func TestMetricsSayWhatTheStatusSays(t *testing.T) {
 		if strings.Contains(sample, "some/") {
 			t.Errorf("%s has the path of a file", sample)
 		}
+	}
+}
+
+func TestHookThatWasNeverToldHasNoAge(t *testing.T) {
+	all := samples(t, busy())
+	if v, ok := all["sersync_hook_last_told_timestamp_seconds hook=mail,on=deletes-held,source=www,target="]; ok {
+		t.Errorf("it was told at %v", v)
+	}
+	if v, ok := all["sersync_hook_told_total hook=mail,on=deletes-held,source=www,target="]; v != 0 || !ok {
+		t.Errorf("told: %v, %v", v, ok)
 	}
 }
 

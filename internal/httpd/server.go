@@ -117,6 +117,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/pause", s.control(s.backend.Pause))
 	mux.HandleFunc("POST /v1/resume", s.control(s.backend.Resume))
 	s.pathsRoutes(mux)
+	mux.HandleFunc("POST /v1/hooks/test", s.testHook)
+	mux.HandleFunc("POST /v1/hooks/retry", s.retryHooks)
 	mux.HandleFunc("POST /v1/log-level", s.logLevel)
 	mux.HandleFunc("GET /v1/events", s.events)
 	return http.MaxBytesHandler(mux, bodyMax)
@@ -124,13 +126,7 @@ func (s *Server) routes() http.Handler {
 
 func (s *Server) wait(w http.ResponseWriter, r *http.Request) {
 	var req WaitRequest
-	if !s.read(w, r, &req) {
-		return
-	}
-	// The time to read the request is over, one way or the other; from here on a read error
-	// means that the client has gone.
-	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
-		s.fail(w, fmt.Errorf("wait without a read deadline: %w", err))
+	if !s.read(w, r, &req) || !s.patient(w) {
 		return
 	}
 	ctx := r.Context()
@@ -151,6 +147,16 @@ func (s *Server) wait(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.fail(w, err)
 	}
+}
+
+// patient lets an answer take its time: that to read the request is over, and from here on a read error means that the
+// client has gone.
+func (s *Server) patient(w http.ResponseWriter) bool {
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+		s.fail(w, fmt.Errorf("wait without a read deadline: %w", err))
+		return false
+	}
+	return true
 }
 
 func (s *Server) approve(w http.ResponseWriter, r *http.Request) {

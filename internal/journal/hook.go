@@ -139,6 +139,13 @@ func (t *Target) Tell(marks ...change.Mark) {
 	tell([]Telling{{t, marks}})
 }
 
+// Newest is the sequence number of what was put last in the queue of a hook.
+func (t *Target) Newest() uint64 {
+	t.j.mu.Lock()
+	defer t.j.mu.Unlock()
+	return t.cursor
+}
+
 // tell takes one path: what happened to it last is what counts.
 func (t *Target) tell(m change.Mark) {
 	t.cursor++

@@ -89,9 +89,11 @@ type teller struct {
 	done   chan struct{}
 
 	mu sync.Mutex
-	// calls is how many calls are under way, since when the oldest of the last ones.
-	calls          int
-	since          time.Time
+	// calls are those under way, each by a number of its own, with its begin.
+	calls  map[uint64]time.Time
+	called uint64
+	// secured is up to which sequence number the journal is on disk.
+	secured        uint64
 	told, failures uint64
 	at             time.Time
 	last           *LastError
@@ -106,7 +108,7 @@ func (s *Source) newTellers(o Options) map[string]*teller {
 	add := func(h HookOptions, key, target string) {
 		all[key] = &teller{
 			src: s, HookOptions: h, key: key, target: target,
-			log: s.log.With("hook", h.Name), done: make(chan struct{}),
+			log: s.log.With("hook", h.Name), done: make(chan struct{}), calls: map[uint64]time.Time{},
 		}
 	}
 	for _, h := range o.Hooks {
@@ -226,15 +228,16 @@ type HookStatus struct {
 	Told     uint64     `json:"told"`
 	Failures uint64     `json:"failures"`
 	ToldAt   *time.Time `json:"told_at,omitempty"`
-	// Calling is since when a call is under way.
+	// Calling is since when the oldest call is under way, Timeout how many seconds a call may take.
 	Calling *time.Time `json:"calling,omitempty"`
+	Timeout float64    `json:"timeout_seconds"`
 	// Folded is how often the queue was full since the start, so that directories stand for the paths below them.
 	Folded    int        `json:"folded"`
 	LastError *LastError `json:"last_error,omitempty"`
 }
 
 func (t *teller) status() HookStatus {
-	s := HookStatus{Name: t.Name, On: string(t.On), Target: t.target}
+	s := HookStatus{Name: t.Name, On: string(t.On), Target: t.target, Timeout: t.Timeout.Seconds()}
 	if t.queue != nil {
 		c := t.queue.Counts()
 		s.Waiting, s.Retrying, s.Dead, s.Folded = c.Waiting, c.Retrying, c.Dead, t.queue.Folded()
@@ -248,8 +251,10 @@ func (t *teller) status() HookStatus {
 	if at := t.at; !at.IsZero() {
 		s.ToldAt = &at
 	}
-	if since := t.since; t.calls > 0 {
-		s.Calling = &since
+	for _, since := range t.calls {
+		if s.Calling == nil || since.Before(*s.Calling) {
+			s.Calling = &since
+		}
 	}
 	return s
 }
@@ -277,8 +282,8 @@ func (s *Source) noHook(name string) error {
 	return fmt.Errorf("source %q has no hook %q", s.options().Name, name)
 }
 
-// TestHook calls a hook once with an event that says that it is a test.
-func (s *Source) TestHook(ctx context.Context, name string) error {
+// TestHook calls a hook once with an event that says that it is a test, about a path when it is told of paths.
+func (s *Source) TestHook(ctx context.Context, name string, about change.Path) error {
 	for _, t := range s.hooks() {
 		if t.Name != name {
 			continue
@@ -286,14 +291,12 @@ func (s *Source) TestHook(ctx context.Context, name string) error {
 		e := t.event()
 		e.Test = true
 		if t.On.OfPaths() {
-			e.Paths = []hook.Path{{Path: "sersync-test", What: hook.Updated, Since: e.Time}}
+			e.Paths = []hook.Path{{Path: about, What: hook.Updated, Since: e.Time}}
 		} else {
 			e.State, e.Since = "test", e.Time
 		}
 		e.ID = idOf(t.key, nil)
-		ctx, cancel := context.WithTimeout(ctx, t.Timeout)
-		defer cancel()
-		return t.Hook.Tell(ctx, e)
+		return t.once(ctx, e)
 	}
 	return s.noHook(name)
 }

@@ -17,6 +17,8 @@ type item struct {
 	// stat is what was there when it was planned.
 	stat  change.Stat
 	marks []change.Mark
+	// compared are marks of the path that a comparison acks when it is over.
+	compared []change.Mark
 }
 
 // clears reports whether what the target has below the path has to go with it. A directory is compared for that.
@@ -155,7 +157,7 @@ func (s *sender) unknown(p *plan, m change.Mark, err error) {
 // park puts a large file in its lane. A mark of what was below it, when it was a directory, is one of the file.
 func (s *sender) park(at change.Path, m change.Mark) {
 	if at != m.Path {
-		s.owed.Owe(change.Mark{Path: at, Since: m.Since})
+		s.owed.Owe(change.Mark{Path: at, Since: m.Since, Bits: m.Bits & change.Live})
 		s.owed.Ack(m)
 		return
 	}
@@ -192,6 +194,7 @@ func (s *sender) update(sess *session, p *plan, seen scan.Seen, m change.Mark) i
 		// The comparison acks the mark when it is over.
 		s.sweeps.add(seen.At, m)
 		to.add(seen.At)
+		to.at[seen.At].compared = append(to.at[seen.At].compared, m)
 	} else {
 		to.add(seen.At, m)
 	}

@@ -206,6 +206,7 @@ func (t *teller) tell(ctx context.Context, marks []change.Mark, missing []string
 		return nil
 	}
 	e.ID = idOf(t.key, told)
+	t.secure(told)
 	err := t.call(ctx, e)
 	switch {
 	case err == nil:
@@ -217,6 +218,28 @@ func (t *teller) tell(ctx context.Context, marks []change.Mark, missing []string
 		t.fail(told[0], err)
 	}
 	return err
+}
+
+// secure has the journal written before the hook is told. Else a kill could leave no trace of a path that it was told of, and
+// nobody would tell that it is gone.
+func (t *teller) secure(marks []change.Mark) {
+	var newest uint64
+	for _, m := range marks {
+		newest = max(newest, m.Seq)
+	}
+	t.mu.Lock()
+	done := newest <= t.secured
+	t.mu.Unlock()
+	if done {
+		return
+	}
+	upTo := t.queue.Newest()
+	if t.src.journal.Commit() != nil {
+		return // the keeper of the journal says so
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.secured = max(t.secured, upTo)
 }
 
 // fail keeps a path of which the hook could not be told: to be told later and later, and after too many tries as a dead letter.
@@ -268,20 +291,15 @@ func idOf(key string, marks []change.Mark) string {
 
 // call calls the hook once, and keeps what came of it.
 func (t *teller) call(ctx context.Context, e hook.Event) error {
-	own, cancel := context.WithTimeout(ctx, t.Timeout)
-	defer cancel()
 	t.mu.Lock()
-	if t.calls++; t.calls == 1 {
-		t.since = time.Now()
-	}
+	t.called++
+	number := t.called
+	t.calls[number] = time.Now()
 	t.mu.Unlock()
-	err := t.Hook.Tell(own, e)
-	if err != nil && own.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("not told within %v: %w", t.Timeout, err)
-	}
+	err := t.once(ctx, e)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.calls--
+	delete(t.calls, number)
 	switch {
 	case err == nil:
 		if t.last != nil && t.last.Last.After(t.at) {
@@ -292,6 +310,17 @@ func (t *teller) call(ctx context.Context, e hook.Event) error {
 	case ctx.Err() == nil:
 		t.failures++
 		t.failure(err)
+	}
+	return err
+}
+
+// once calls the hook for no longer than it may take.
+func (t *teller) once(ctx context.Context, e hook.Event) error {
+	own, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	err := t.Hook.Tell(own, e)
+	if err != nil && own.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("not told within %v: %w", t.Timeout, err)
 	}
 	return err
 }

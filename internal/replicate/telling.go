@@ -1,6 +1,7 @@
 package replicate
 
 import (
+	"slices"
 	"time"
 
 	"sersync/internal/change"
@@ -36,9 +37,10 @@ func (r *run) telling(it *item, changed bool) (change.Mark, bool) {
 	if it.path.Name() == filter.PartialName || it.path.Parent().Name() == filter.PartialName {
 		return change.Mark{}, false
 	}
-	m := change.Mark{Path: it.path, Since: oldest(it.marks)}
+	marks := slices.Concat(it.marks, it.compared)
+	m := change.Mark{Path: it.path, Since: oldest(marks)}
 	live, dir := changed, it.stat.IsDir()
-	for _, x := range it.marks {
+	for _, x := range marks {
 		live = live || x.Bits&change.Live != 0
 		// What is above a path that is absent is a directory.
 		dir = dir || r.removes() && (x.Path != it.path || x.Bits&change.WasDir != 0)
