@@ -3,7 +3,6 @@ package daemon
 import (
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -102,7 +101,8 @@ func newPlugin(p config.Plugin) (hook.Hook, error) {
 }
 
 // wants is what the include and exclude of a hook, and the path of a plugin, say of a path; nil when they say nothing.
-func wants(s config.Source, h config.Hook, log *slog.Logger) (func(change.Path, bool) bool, error) {
+// A directory that went is told whatever is included: what was in it is not named.
+func wants(s config.Source, h config.Hook, log *slog.Logger) (func(change.Path, change.Bits) bool, error) {
 	include, err := filter.New(h.Include...)
 	if err != nil {
 		return nil, err
@@ -123,15 +123,21 @@ func wants(s config.Source, h config.Hook, log *slog.Logger) (func(change.Path, 
 	if len(h.Include) == 0 && len(h.Exclude) == 0 && within == "" {
 		return nil, nil
 	}
-	return func(p change.Path, dir bool) bool {
+	const dirGone = change.WasDir | change.Gone
+	return func(p change.Path, what change.Bits) bool {
 		kind := filter.File
-		if dir {
+		if what&change.WasDir != 0 {
 			kind = filter.Dir
 		}
 		at := filepath.Join(s.Path, string(p))
-		inside := within == "" || at == within || strings.HasPrefix(at, strings.TrimSuffix(within, string(os.PathSeparator))+string(os.PathSeparator))
+		inside := within == "" || at == within || below(at, within) || what&dirGone == dirGone && below(within, at)
 		// In both a rule drops what it matches.
-		included := len(h.Include) == 0 || !include.Verdict(p, kind).Keep
+		included := len(h.Include) == 0 || what&dirGone == dirGone || !include.Verdict(p, kind).Keep
 		return inside && included && exclude.Verdict(p, kind).Keep
 	}, nil
+}
+
+// below reports whether one absolute path lies below another.
+func below(p, dir string) bool {
+	return strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
 }

@@ -100,7 +100,7 @@ func (c *command) Tell(ctx context.Context, e Event) error {
 	for _, p := range e.Paths {
 		path := absolute(e.Root, p.Path)
 		told, err := c.included(path)
-		if err == nil && (told || e.Test) {
+		if err == nil && (told || e.Test || p.What == Many) {
 			err = c.one(ctx, e, path)
 		}
 		if err != nil {

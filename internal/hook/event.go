@@ -53,7 +53,8 @@ func (u URLs) message(e Event) (message, bool) {
 	kept := e.Paths[:0:0]
 	for _, p := range e.Paths {
 		urls := u.of(p.Path)
-		if u.any() && len(urls) == 0 && !e.Test {
+		// Of what is below a directory nobody knows the URLs; who is told can see that.
+		if u.any() && len(urls) == 0 && !e.Test && p.What != Many {
 			continue
 		}
 		kept = append(kept, p)
@@ -68,6 +69,11 @@ func (u URLs) message(e Event) (message, bool) {
 		Missing: e.Missing, Time: e.Time.UTC(), Test: e.Test, Paths: paths, State: e.State, Since: inUTC(e.Since), Error: e.Error,
 		Hint: e.Hint, LagSeconds: float64(e.Lag.Milliseconds()) / 1000, Waiting: e.Waiting, Text: text(e),
 	}, true
+}
+
+// unknownBelow is what a hook answers that can tell of a path only what it cannot know of what is below a directory.
+func unknownBelow(p Path) error {
+	return fmt.Errorf("the queue was full, and what changed below %s is not known: do by hand what is to be done, then run 'sersync hooks clear'", p.Path)
 }
 
 // untold is what a hook answers that has sent nothing, as no path of e has a URL. That is well, unless it is tried.

@@ -57,7 +57,11 @@ func (p *purge) Tell(ctx context.Context, e Event) error {
 	defer c.close()
 	done := make(map[string]bool)
 	for _, path := range e.Paths {
-		for _, u := range p.urls.of(path.Path) {
+		urls := p.urls.of(path.Path)
+		if len(urls) == 0 && path.What == Many {
+			return unknownBelow(path)
+		}
+		for _, u := range urls {
 			if done[u] {
 				continue
 			}

@@ -77,6 +77,9 @@ func (c *refreshCDN) Tell(ctx context.Context, e Event) error {
 	for _, p := range e.Paths {
 		file, told, err := c.url(e.Root, p.Path)
 		sent = sent || told
+		if err == nil && !told && p.What == Many && c.match != nil {
+			err = unknownBelow(p)
+		}
 		if err == nil && told {
 			err = c.one(ctx, file, p.Dir || p.What == Many)
 		}

@@ -25,8 +25,9 @@ type hookQueue struct {
 
 // HookOptions are what the queue of a hook depends on.
 type HookOptions struct {
-	// Wants reports whether a path is told; nil is every path. It is asked only where the source has no targets.
-	Wants func(p change.Path, dir bool) bool
+	// Wants reports whether a path is told to which that happened; nil is every path. It is asked only where the source has no
+	// targets.
+	Wants func(p change.Path, what change.Bits) bool
 	// Together tells of a path when no target lacks it any more, or when it was waited for that so long. 0 tells of each ack.
 	Together time.Duration
 	// Max is how many paths it holds; 0 is 100,000.
@@ -151,14 +152,13 @@ func (t *Target) tell(m change.Mark) {
 	t.cursor++
 	m.Seq = t.cursor
 	o := t.merge(m)
-	// That all below it is meant stays so until it is told.
-	bits := m.Bits | o.Bits&change.Tree
-	if o.State == InFlight {
-		o.later.bits = bits
-		return
-	}
-	o.Bits = bits
-	if o.State == Ready {
+	// That all below it is meant stays so until it is told. What happened before is not told any more, whatever becomes of the
+	// call that is under way.
+	o.Bits = m.Bits | o.Bits&change.Tree
+	switch o.State {
+	case InFlight:
+		o.later.bits = m.Bits | o.later.bits&change.Tree
+	case Ready:
 		t.queue(o)
 	}
 }
@@ -240,17 +240,32 @@ func (t *Target) lacksPath(p change.Path) bool {
 func (t *Target) Row(p change.Path) (Owed, bool) {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
+	return t.rowOf(p)
+}
+
+func (t *Target) rowOf(p change.Path) (Owed, bool) {
 	if o := t.owed[p]; o != nil {
 		return o.Owed, true
 	}
 	return Owed{}, false
 }
 
-// Low reports whether anything of low priority waits to be taken.
-func (t *Target) Low() bool {
+// RowOf is what a target is owed of a path; false also when there is no such target.
+func (j *Journal) RowOf(target string, p change.Path) (Owed, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	t := j.targets[target]
+	if t == nil {
+		return Owed{}, false
+	}
+	return t.rowOf(p)
+}
+
+// GaveLow reports whether Take gave out anything of low priority last.
+func (t *Target) GaveLow() bool {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
-	return t.lows > 0
+	return t.gaveLow
 }
 
 // Folded is how often the queue of a hook was full since the start.
@@ -295,7 +310,7 @@ func (t *Target) fold() {
 func (j *Journal) unsent(findings []scan.Finding) (tellings []Telling) {
 	j.mu.Lock()
 	var hooks []*Target
-	var wants []func(change.Path, bool) bool
+	var wants []func(change.Path, change.Bits) bool
 	if len(j.targets) == 0 {
 		for _, t := range j.hooks {
 			hooks, wants = append(hooks, t), append(wants, t.hook.opts.Wants)
@@ -315,7 +330,7 @@ func (j *Journal) unsent(findings []scan.Finding) (tellings []Telling) {
 			case !f.Stat.Exists() && !f.Unsure:
 				m.Bits = change.Gone | f.Bits&change.WasDir
 			}
-			if wants[i] == nil || wants[i](m.Path, m.Bits&change.WasDir != 0) {
+			if wants[i] == nil || wants[i](m.Path, m.Bits) {
 				x.Marks = append(x.Marks, m)
 			}
 		}

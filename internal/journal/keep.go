@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 )
@@ -85,6 +86,15 @@ func (j *Journal) SetFact(name string, value any) {
 	}
 	j.facts[name] = text
 	j.unsaved.meta = true
+}
+
+// DropFacts forgets the facts whose names such says so of.
+func (j *Journal) DropFacts(such func(name string) bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	before := len(j.facts)
+	maps.DeleteFunc(j.facts, func(name string, _ json.RawMessage) bool { return such(name) })
+	j.unsaved.meta = j.unsaved.meta || len(j.facts) < before
 }
 
 // Fact reads what SetFact kept. It reports whether there is anything.

@@ -61,6 +61,8 @@ type Target struct {
 	lows int
 	room chan struct{}
 	news chan struct{}
+	// gaveLow: the last batch had rows of low priority.
+	gaveLow bool
 	// hook is set for the queue of a hook, which follows acks and not the log.
 	hook *hookQueue
 	// recent is what was changed there in the last minute before the last change, recents how many paths that are, and crowded the
@@ -80,6 +82,8 @@ type owed struct {
 	low   bool
 	// stored: the file may have it.
 	stored bool
+	// failing and dying: it was said that it fails, and that it is a dead letter.
+	failing, dying bool
 	// queued: it stands in ready, low or large and must not be put there twice.
 	queued bool
 }
@@ -142,7 +146,10 @@ func (t *Target) Take(max int) []change.Mark {
 	}
 	t.j.trim()
 	batch = t.takeFrom(&t.ready, batch, max)
-	return t.takeFrom(&t.low, batch, max)
+	n := len(batch)
+	batch = t.takeFrom(&t.low, batch, max)
+	t.gaveLow = len(batch) > n
+	return batch
 }
 
 func (t *Target) takeFrom(queue *[]*owed, batch []change.Mark, max int) []change.Mark {
@@ -261,9 +268,15 @@ func (t *Target) AckTelling(tellings []Telling, marks ...change.Mark) {
 			continue
 		}
 		o.State, o.Tries, o.Err = Ready, 0, ""
+		o.failing, o.dying = false, false
 		o.Since, o.Bits = o.later.since, o.later.bits
 		t.unsaved.owed.add(m.Path)
-		t.enqueue(o)
+		if t.hook != nil {
+			o.Due = time.Time{}
+			t.queue(o)
+		} else {
+			t.enqueue(o)
+		}
 		t.wake()
 	}
 }
@@ -278,7 +291,20 @@ func (t *Target) PutBack(marks ...change.Mark) {
 
 // Fail says that a path failed and is tried again at due, or when it is marked again.
 func (t *Target) Fail(m change.Mark, err error, due time.Time, dead bool) {
+	t.FailTelling(nil, m, err, due, dead)
+}
+
+// FailTelling is Fail of a path that failed for a reason of its own. It puts tellings in the queues of hooks when it fails for the
+// first time and when it becomes a dead letter, which died reports.
+func (t *Target) FailTelling(tellings []Telling, m change.Mark, err error, due time.Time, dead bool) (died bool) {
 	t.each([]change.Mark{m}, func(o *owed) {
+		if dead && !o.dying {
+			died = true
+		}
+		if died || !o.failing {
+			tell(tellings)
+		}
+		o.failing, o.dying = o.failing || len(tellings) > 0, o.dying || dead
 		o.Tries++
 		o.Err, o.Due = err.Error(), due
 		t.unsaved.owed.add(o.Path)
@@ -294,6 +320,7 @@ func (t *Target) Fail(m change.Mark, err error, due time.Time, dead bool) {
 		}
 		t.await(timer{due: due, o: o})
 	})
+	return died
 }
 
 // Hold says that a removal waits for a brake to be released, or for a new mark.

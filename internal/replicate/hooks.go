@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sersync/internal/change"
@@ -24,8 +26,9 @@ type HookOptions struct {
 	Hook   hook.Hook
 	// Identity changes when anything of the hook's configuration changes, and with it the Hook must be another.
 	Identity string
-	// Wants reports whether a path is told; nil is every path. It is safe for concurrent use.
-	Wants func(p change.Path, dir bool) bool
+	// Wants reports whether a path is told to which that happened (change.Gone, change.WasDir); nil is every path. It is safe for
+	// concurrent use.
+	Wants func(p change.Path, what change.Bits) bool
 	// Paths is how many paths one event may have. Default 1000.
 	Paths int
 	// Gather is for how long paths are gathered before they are told. Default 0.
@@ -49,6 +52,9 @@ func (o HookOptions) complete() HookOptions {
 	o.Timeout = orElse(o.Timeout, 30*time.Second)
 	o.DeadAfter = orElse(o.DeadAfter, 12)
 	o.Concurrency = orElse(o.Concurrency, 1)
+	o.Most = orElse(o.Most, 100_000)
+	// What is in flight makes no room in the queue.
+	o.Paths = min(o.Paths, max(1, o.Most/(2*o.Concurrency)))
 	o.MaxWait = orElse(o.MaxWait, 10*time.Minute)
 	return o
 }
@@ -85,8 +91,13 @@ type teller struct {
 	// queue holds what is to be told; nil for a kind without paths.
 	queue  *journal.Target
 	log    *slog.Logger
+	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
+	// retried gets a value when what failed is to be told now.
+	retried chan struct{}
+	// dying: paths became dead letters since something was told.
+	dying atomic.Bool
 
 	mu sync.Mutex
 	// calls are those under way, each by a number of its own, with its begin.
@@ -108,7 +119,7 @@ func (s *Source) newTellers(o Options) map[string]*teller {
 	add := func(h HookOptions, key, target string) {
 		all[key] = &teller{
 			src: s, HookOptions: h, key: key, target: target,
-			log: s.log.With("hook", h.Name), done: make(chan struct{}), calls: map[uint64]time.Time{},
+			log: s.log.With("hook", h.Name), done: make(chan struct{}), retried: make(chan struct{}, 1), calls: map[uint64]time.Time{},
 		}
 	}
 	for _, h := range o.Hooks {
@@ -125,34 +136,26 @@ func (s *Source) newTellers(o Options) map[string]*teller {
 	return all
 }
 
-// startTellers starts what the options ask for and ends what they do not. A hook that did not change is not disturbed; one
-// that did keeps what it is to be told.
-func (s *Source) startTellers() {
-	o := s.options()
+// exchange is what a change of the options does to tellers. The zero exchange does nothing.
+type exchange struct {
+	ended, fresh []*teller
+	planned      bool
+}
+
+// planTellers puts those in place that the options ask for, so that they hear of what is acked from now on. A hook that did not
+// change is not disturbed; one that did keeps what it is to be told. The source is locked.
+func (s *Source) planTellers(o Options) exchange {
+	x := exchange{planned: true}
 	wanted := s.newTellers(o)
-	s.mu.Lock()
-	before, ctx := s.tellers, s.ctx
-	s.mu.Unlock()
-	if ctx == nil {
-		return // Run starts them
-	}
-	for key, t := range before {
+	for key, t := range s.tellers {
 		if n := wanted[key]; n != nil && n.Identity == t.Identity {
 			wanted[key] = t
-			continue
-		}
-		t.cancel()
-		<-t.done
-	}
-	for _, name := range s.journal.Hooks() {
-		if wanted[name] == nil {
-			s.log.Info("a hook is no longer configured, what it was not told is forgotten", "hook", name)
-			s.journal.DropHook(name)
+		} else {
+			x.ended = append(x.ended, t)
 		}
 	}
-	var fresh []*teller
 	for key, t := range wanted {
-		if before[key] == t {
+		if s.tellers[key] == t {
 			continue
 		}
 		if t.On.OfPaths() {
@@ -162,31 +165,67 @@ func (s *Source) startTellers() {
 			}
 			t.queue = s.journal.OpenHook(key, q)
 		}
-		fresh = append(fresh, t)
+		t.ctx, t.cancel = context.WithCancel(s.ctx)
+		x.fresh = append(x.fresh, t)
 	}
-	s.mu.Lock()
 	s.tellers = wanted
-	s.mu.Unlock()
-	for _, t := range fresh {
-		var own context.Context
-		own, t.cancel = context.WithCancel(ctx)
+	return x
+}
+
+// exchangeTellers ends tellers, and starts those that take their place. It is not called twice at the same time.
+func (s *Source) exchangeTellers(x exchange) {
+	if !x.planned {
+		return
+	}
+	s.endTellers(x.ended)
+	queues, facts := map[string]bool{}, map[string]bool{}
+	for _, t := range s.hooks() {
+		queues[t.key] = t.queue != nil
+		facts[t.fact()] = t.queue == nil
+	}
+	for _, name := range s.journal.Hooks() {
+		if !queues[name] {
+			s.log.Info("a hook is no longer configured, what it was not told is forgotten", "hook", name)
+			s.journal.DropHook(name)
+		}
+	}
+	s.journal.DropFacts(func(name string) bool { return strings.HasPrefix(name, levelFact) && !facts[name] })
+	for _, t := range x.fresh {
 		go func() {
 			defer close(t.done)
 			if t.queue != nil {
-				t.run(own)
+				t.run(t.ctx)
 			} else {
-				t.watch(own)
+				t.watch(t.ctx)
 			}
 		}()
 	}
 }
 
-// stopTellers ends all tellers. What they were not told stays in the journal.
-func (s *Source) stopTellers() {
-	for _, t := range s.hooks() {
+// endTime bounds the wait for calls that do not end though they are told to.
+const endTime = 10 * time.Second
+
+// endTellers ends tellers. What they were not told stays in the journal.
+func (s *Source) endTellers(all []*teller) {
+	for _, t := range all {
 		t.cancel()
-		<-t.done
 	}
+	late := time.After(endTime)
+	for _, t := range all {
+		select {
+		case <-t.done:
+		case <-late:
+			t.log.Error("a hook does not end, it is left behind")
+			late = time.After(0)
+		}
+	}
+}
+
+// stopTellers ends all tellers for good.
+func (s *Source) stopTellers() {
+	s.exchanging.Lock()
+	defer s.exchanging.Unlock()
+	s.endTellers(s.hooks())
 }
 
 // hooks are all tellers, in the order of their keys.
@@ -270,6 +309,7 @@ func (s *Source) RetryHooks(name string) (count int, err error) {
 		known = true
 		if t.queue != nil {
 			count += t.queue.Retry()
+			poke(t.retried)
 		}
 	}
 	if !known {

@@ -14,8 +14,11 @@ const (
 	levelSlow = 30 * time.Second
 )
 
+// levelFact begins the names of the facts.
+const levelFact = "hook "
+
 // fact is the name under which is kept which state a hook was told of last.
-func (t *teller) fact() string { return "hook " + t.key }
+func (t *teller) fact() string { return levelFact + string(t.On) + " " + t.key }
 
 // watch tells the hook of a state until ctx ends. What it was told is kept: after a kill it is told again at the most, and
 // what is over before it could be told is not told at all.
@@ -29,6 +32,9 @@ func (t *teller) watch(ctx context.Context) {
 	var away backoff
 	var told string
 	t.src.journal.Fact(t.fact(), &told)
+	if s := t.src.sender(t.target); s != nil && told != "" && t.On != hook.Behind {
+		s.ask()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -67,7 +73,7 @@ func (t *teller) step(told, now string) (next string, tell bool) {
 func (t *teller) level() (state string, known bool) {
 	if t.On == hook.DeletesHeld {
 		if b := t.src.brake.shown(); b != nil && time.Since(b.Since) >= t.After {
-			return b.Kind, true
+			return b.Kind + " " + b.Since.UTC().Format(time.RFC3339Nano), true
 		}
 		return "", true
 	}
@@ -81,11 +87,10 @@ func (t *teller) level() (state string, known bool) {
 		}
 		return "", true
 	}
-	r := s.report.status()
-	switch {
-	case r.NextTry == nil:
-		return "", r.Runs > 0
-	case time.Since(r.Since) < t.After:
+	switch since, tried := s.report.downSince(); {
+	case since.IsZero():
+		return "", tried
+	case time.Since(since) < t.After:
 		return "", false
 	}
 	return "down", true

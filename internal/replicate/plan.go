@@ -223,17 +223,11 @@ func keeps(f *filter.Filter, m change.Mark, seen scan.Seen) bool {
 func (s *sender) fail(m change.Mark, err error) {
 	tries := s.owed.Tries(m.Path) + 1
 	dead := tries >= s.opts.DeadAfter
-	defer func() {
-		if tries == 1 || tries == s.opts.DeadAfter {
-			s.tellFailed(m.Path)
-		}
-	}()
 	wait := exponential(time.Second, 5*time.Minute, tries)
 	if dead {
 		wait = time.Hour
-		if tries == s.opts.DeadAfter {
-			s.log.Error("a path is a dead letter", "path", m.Path.String(), "tries", tries, "error", err)
-		}
 	}
-	s.owed.Fail(m, err, time.Now().Add(jitter(wait)), dead)
+	if s.owed.FailTelling(s.failures(m), m, err, time.Now().Add(jitter(wait)), dead) {
+		s.log.Error("a path is a dead letter", "path", m.Path.String(), "tries", tries, "error", err)
+	}
 }

@@ -39,7 +39,10 @@ func (s *Source) Reload(opts Options) error {
 	for name := range before {
 		s.stop(name)
 	}
-	if err := s.swap(opts, fresh, before); err != nil {
+	s.exchanging.Lock()
+	defer s.exchanging.Unlock()
+	x, err := s.swap(opts, fresh, before)
+	if err != nil {
 		return err
 	}
 	for name := range before {
@@ -47,7 +50,7 @@ func (s *Source) Reload(opts Options) error {
 			s.journal.Drop(name)
 		}
 	}
-	s.startTellers()
+	s.exchangeTellers(x)
 	if sess := s.session(); sess != nil {
 		sess.observer.SetFilter(opts.Filter)
 		// What the old filter dropped and the new one keeps is new to the index.
@@ -58,16 +61,19 @@ func (s *Source) Reload(opts Options) error {
 }
 
 // swap puts the options in place, and starts the senders that are fresh.
-func (s *Source) swap(opts Options, fresh []TargetOptions, before map[string]TargetOptions) error {
+func (s *Source) swap(opts Options, fresh []TargetOptions, before map[string]TargetOptions) (x exchange, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
 		for _, t := range fresh {
 			t.Transport.Close()
 		}
-		return errStopped
+		return x, errStopped
 	}
 	s.opts = opts
+	if s.ctx != nil { // or else Run does it
+		x = s.planTellers(opts)
+	}
 	gates := map[string]*gate{}
 	for name := range before {
 		if r := s.senders[name]; r != nil {
@@ -90,7 +96,7 @@ func (s *Source) swap(opts Options, fresh []TargetOptions, before map[string]Tar
 	for _, r := range s.senders {
 		poke(r.sender.replan)
 	}
-	return nil
+	return x, nil
 }
 
 func hasTarget(o Options, name string) bool {

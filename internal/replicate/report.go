@@ -18,10 +18,12 @@ type report struct {
 	mu  *sync.Mutex
 	// s is the part of the status that is kept here.
 	s *TargetStatus
+	// since is when the target did not take what it was given for the first time since it took something; zero while it does.
+	since *time.Time
 }
 
 func newReport(log *slog.Logger) report {
-	return report{log: log, mu: new(sync.Mutex), s: &TargetStatus{State: "idle", Since: time.Now(), RunsFailed: map[string]uint64{}}}
+	return report{log: log, mu: new(sync.Mutex), s: &TargetStatus{State: "idle", Since: time.Now(), RunsFailed: map[string]uint64{}}, since: new(time.Time)}
 }
 
 func (r report) status() TargetStatus {
@@ -45,6 +47,7 @@ func (r report) sending() {
 func (r report) sent(report transport.Report, run *run) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	*r.since = time.Time{}
 	r.s.Runs++
 	r.s.Files += uint64(report.Files)
 	r.s.Bytes += uint64(report.Bytes)
@@ -82,6 +85,14 @@ func (r report) idle() {
 		r.s.Since = time.Now()
 	}
 	r.s.State = "idle"
+	*r.since = time.Time{}
+}
+
+// downSince is since when the target does not take updates, the zero time when it does; tried says that anybody knows.
+func (r report) downSince() (since time.Time, tried bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return *r.since, r.s.Runs > 0
 }
 
 // down reports whether the target did not take the last that it was given, removals that it refuses aside.
@@ -116,6 +127,9 @@ func (r report) failed(te *transport.Error, next time.Time) {
 	}
 	r.s.State = state
 	r.s.NextTry = &next
+	if te.Kind != transport.RemovalsRefused && r.since.IsZero() {
+		*r.since = time.Now()
+	}
 	r.failure(te.Err.Error(), te.Hint)
 }
 

@@ -15,6 +15,7 @@ func (s *sender) send(ctx context.Context, sess *session, r *run) {
 		return
 	}
 	b := s.batchOf(sess, r)
+	s.asked.Store(false)
 	s.report.sending()
 	report, took, err := s.apply(ctx, b)
 	s.onBatch(b, r.marks(), report, took, err)
@@ -99,7 +100,7 @@ func (s *sender) settle(r *run, report transport.Report, kept bool) {
 		}
 		for _, m := range it.marks {
 			if kept && !s.src.options().NoRemovals {
-				s.owed.Fail(m, f.Err, time.Now().Add(jitter(keptWait)), false)
+				s.owed.FailTelling(s.failures(m), m, f.Err, time.Now().Add(jitter(keptWait)), false)
 				continue
 			}
 			s.fail(m, f.Err)

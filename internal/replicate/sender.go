@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sersync/internal/change"
@@ -35,6 +36,8 @@ type sender struct {
 	away           backoff
 	drain          chan struct{}
 	gate           *gate
+	// asked: somebody wants to know whether the target works, though it may be owed nothing.
+	asked atomic.Bool
 	// replan gets a value when a sweep may be due at another time than before.
 	replan chan struct{}
 
@@ -172,10 +175,16 @@ func (s *sender) await(ctx context.Context) bool {
 	return false
 }
 
-// unsure reports whether the target did not work when it was last tried, and nothing is left that would be tried again: the
-// attributes of its directory are sent, to see whether it works by now.
+// ask has the target tried also when it is owed nothing.
+func (s *sender) ask() {
+	s.asked.Store(true)
+	poke(s.settled)
+}
+
+// unsure reports whether the target did not work when it was last tried, or somebody asks, and nothing is left that would be tried
+// again: the attributes of its directory are sent, to see whether it works by now.
 func (s *sender) unsure() bool {
-	if !s.report.down() || s.owed.Busy() {
+	if !s.report.down() && !s.asked.Load() || s.owed.Busy() {
 		return false
 	}
 	c := s.owed.Counts()
@@ -258,8 +267,9 @@ func (s *sender) batch(ctx context.Context) {
 	defer s.turn.Unlock()
 	s.started, s.seq = time.Now(), s.src.journal.Seq()
 	s.paced = later(s.paced, s.started).Add(s.opts.Pace)
+	marks := s.owed.Take(s.max)
 	s.secure()
-	p := s.plan(sess, s.owed.Take(s.max))
+	p := s.plan(sess, marks)
 	if p.short != nil {
 		s.away.fail()
 		s.report.failed(p.short, s.away.until)

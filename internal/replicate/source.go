@@ -40,6 +40,8 @@ type Source struct {
 	opts    Options
 	senders map[string]*running
 	tellers map[string]*teller
+	// exchanging is held while tellers are ended and started.
+	exchanging sync.Mutex
 	// current is nil before the root was opened and while it is gone.
 	current *session
 	state   string
@@ -148,17 +150,18 @@ func (s *Source) Run(ctx context.Context) error {
 		stop()
 		<-kept
 	}()
+	s.exchanging.Lock()
 	s.mu.Lock()
 	s.ctx = senders
 	s.state = "scanning"
-	s.mu.Unlock()
-	s.startTellers()
-	defer s.stopTellers()
-	s.mu.Lock()
+	x := s.planTellers(s.opts)
 	for _, t := range s.opts.Targets {
 		s.start(t, false, newGate())
 	}
 	s.mu.Unlock()
+	s.exchangeTellers(x)
+	s.exchanging.Unlock()
+	defer s.stopTellers()
 
 	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
 	defer unwatch()

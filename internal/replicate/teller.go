@@ -26,7 +26,7 @@ func (t *teller) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	free := make(chan struct{}, t.Concurrency)
-	outcome := make(chan error, t.Concurrency)
+	outcomes := make(chan outcome, t.Concurrency)
 	pace := pacing{most: t.Paths, max: t.Paths}
 	arrived := time.NewTicker(arrivedEvery)
 	defer arrived.Stop()
@@ -35,15 +35,17 @@ func (t *teller) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case err := <-outcome:
+		case o := <-outcomes:
 			<-free
-			pace.learn(err)
+			pace.learn(o)
 			continue
 		case <-arrived.C:
 			if t.On == hook.AllTargetsAcked {
 				t.queue.Arrived()
 			}
 			continue
+		case <-t.retried:
+			pace.away.ok()
 		case <-t.queue.News():
 		case <-wait:
 		}
@@ -53,9 +55,9 @@ func (t *teller) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case err := <-outcome:
+		case o := <-outcomes:
 			<-free
-			pace.learn(err)
+			pace.learn(o)
 			continue
 		case free <- struct{}{}:
 		}
@@ -67,8 +69,16 @@ func (t *teller) run(ctx context.Context) {
 			<-free
 			continue
 		}
-		wg.Go(func() { outcome <- t.deliver(ctx, marks) })
+		wg.Go(func() { outcomes <- t.deliver(ctx, marks) })
 	}
+}
+
+// outcome is what came of a delivery: of how many paths was told in one event, or was to be, and why that failed. alone is that
+// the path had failed before.
+type outcome struct {
+	paths int
+	err   error
+	alone bool
 }
 
 // pacing is how many paths the next event has, and when it may be told at the earliest: less and later while events fail.
@@ -77,15 +87,19 @@ type pacing struct {
 	away      backoff
 }
 
-func (p *pacing) learn(err error) {
-	if err != nil {
-		// It may be one path that fails the event.
-		p.most = max(1, p.most/2)
+func (p *pacing) learn(o outcome) {
+	switch {
+	case o.paths == 0:
+	case o.err == nil:
+		p.most = min(p.max, p.most*2)
+		p.away.ok()
+	default:
+		if !o.alone {
+			// It may be one of its paths that fails the event.
+			p.most = max(1, min(p.most, o.paths)/2)
+		}
 		p.away.fail()
-		return
 	}
-	p.most = min(p.max, p.most*2)
-	p.away.ok()
 }
 
 // pause is a channel that says when there may be something to do without news.
@@ -129,18 +143,22 @@ func (t *teller) take(most int) []change.Mark {
 	return marks
 }
 
-// deliver tells of marks: those that the same targets lack in one event, and what failed by itself before by itself, so that it
-// fails nothing else. It returns an error of the former only.
-func (t *teller) deliver(ctx context.Context, marks []change.Mark) error {
+// deliver tells of marks: those that the same targets lack in one event. What failed by itself before is told by itself, one path
+// a delivery and after all others, so that it keeps nothing back.
+func (t *teller) deliver(ctx context.Context, marks []change.Mark) (done outcome) {
 	groups := map[string][]change.Mark{}
-	var order []string
+	var order, lacking []string
+	var again []change.Mark
 	for _, m := range marks {
 		missing, wait := t.missing(m)
-		if wait {
+		switch {
+		case wait:
 			continue
-		}
-		if t.queue.Tries(m.Path) > 0 {
-			_ = t.tell(ctx, []change.Mark{m}, missing)
+		case t.queue.Tries(m.Path) > 0:
+			if len(again) == 0 {
+				lacking = missing
+			}
+			again = append(again, m)
 			continue
 		}
 		key := strings.Join(missing, "\x00")
@@ -149,17 +167,30 @@ func (t *teller) deliver(ctx context.Context, marks []change.Mark) error {
 		}
 		groups[key] = append(groups[key], m)
 	}
-	var first error
 	for _, key := range order {
 		var missing []string
 		if key != "" {
 			missing = strings.Split(key, "\x00")
 		}
-		if err := t.tell(ctx, groups[key], missing); err != nil && first == nil {
-			first = err
+		told, err := t.tell(ctx, groups[key], missing)
+		done.paths = max(done.paths, told)
+		if done.err == nil {
+			done.err = err
 		}
 	}
-	return first
+	if len(again) == 0 {
+		return done
+	}
+	t.queue.PutBack(again[1:]...)
+	if done.err != nil {
+		t.queue.PutBack(again[0])
+		return done
+	}
+	told, err := t.tell(ctx, again[:1], lacking)
+	if done.paths == 0 {
+		return outcome{paths: told, err: err, alone: true}
+	}
+	return done
 }
 
 // missing are the targets that lack what the hook is to be told of. wait says that they are waited for once more: the path was
@@ -182,8 +213,8 @@ func (t *teller) missing(m change.Mark) (missing []string, wait bool) {
 	return missing, false
 }
 
-// tell makes one call and settles it.
-func (t *teller) tell(ctx context.Context, marks []change.Mark, missing []string) error {
+// tell makes one call and settles it. It returns of how many paths it told, or tried to.
+func (t *teller) tell(ctx context.Context, marks []change.Mark, missing []string) (paths int, err error) {
 	e := t.event()
 	e.Missing = missing
 	if t.On == hook.AllTargetsAcked {
@@ -203,13 +234,14 @@ func (t *teller) tell(ctx context.Context, marks []change.Mark, missing []string
 		}
 	}
 	if len(told) == 0 {
-		return nil
+		return 0, nil
 	}
 	e.ID = idOf(t.key, told)
 	t.secure(told)
-	err := t.call(ctx, e)
+	err = t.call(ctx, e)
 	switch {
 	case err == nil:
+		t.dying.Store(false)
 		t.queue.Ack(told...)
 	case ctx.Err() != nil || len(told) > 1:
 		// Which of them it was is found out with less.
@@ -217,7 +249,7 @@ func (t *teller) tell(ctx context.Context, marks []change.Mark, missing []string
 	default:
 		t.fail(told[0], err)
 	}
-	return err
+	return len(told), err
 }
 
 // secure has the journal written before the hook is told. Else a kill could leave no trace of a path that it was told of, and
@@ -249,8 +281,8 @@ func (t *teller) fail(m change.Mark, err error) {
 	if tries >= t.DeadAfter {
 		wait = time.Hour
 	}
-	if tries == t.DeadAfter {
-		t.log.Error("a path is a dead letter of the hook", "path", m.Path.String(), "tries", tries, "error", err)
+	if tries == t.DeadAfter && !t.dying.Swap(true) {
+		t.log.Error("paths become dead letters of the hook", "path", m.Path.String(), "tries", tries, "error", err)
 	}
 	t.queue.Fail(m, err, time.Now().Add(wait), tries >= t.DeadAfter)
 }
@@ -262,7 +294,7 @@ func (t *teller) path(m change.Mark) (hook.Path, bool) {
 	case m.Bits&change.Tree != 0:
 		p.What, p.Dir = hook.Many, true
 	case t.On == hook.Failed:
-		row, ok := t.src.journal.Open(t.target).Row(m.Path)
+		row, ok := t.src.journal.RowOf(t.target, m.Path)
 		if !ok || row.Tries == 0 {
 			return p, false // it is there by now
 		}

@@ -2,7 +2,6 @@ package replicate
 
 import (
 	"slices"
-	"time"
 
 	"sersync/internal/change"
 	"sersync/internal/filter"
@@ -54,13 +53,17 @@ func (r *run) telling(it *item, changed bool) (change.Mark, bool) {
 	return m, live
 }
 
-// tellAll gives each teller what it wants of marks.
+// tellAll gives each teller what it wants of marks, and what it does not want where it was still to be told of the path before.
 func tellAll(tellers []*teller, marks []change.Mark) []journal.Telling {
 	var all []journal.Telling
 	for _, t := range tellers {
 		x := journal.Telling{Hook: t.queue}
 		for _, m := range marks {
-			if t.Wants == nil || t.Wants(m.Path, m.Bits&change.WasDir != 0) {
+			wanted := t.Wants == nil || t.Wants(m.Path, m.Bits)
+			if !wanted {
+				_, wanted = t.queue.Row(m.Path)
+			}
+			if wanted {
 				x.Marks = append(x.Marks, m)
 			}
 		}
@@ -71,17 +74,16 @@ func tellAll(tellers []*teller, marks []change.Mark) []journal.Telling {
 	return all
 }
 
-// tellFailed tells hooks of a path that the target did not take.
-func (s *sender) tellFailed(p change.Path) {
-	for _, x := range tellAll(s.src.hearing(s.opts.Name, hook.Failed), []change.Mark{{Path: p, Since: time.Now()}}) {
-		x.Hook.Tell(x.Marks...)
-	}
+// failures are what hooks are told of a path that the target did not take.
+func (s *sender) failures(m change.Mark) []journal.Telling {
+	m.Bits &= change.WasDir
+	return tellAll(s.src.hearing(s.opts.Name, hook.Failed), []change.Mark{m})
 }
 
 // secure has the journal written before what a comparison found is sent, where a hook is to be told of it: no walk finds it
 // again when a kill forgets it.
 func (s *sender) secure() {
-	if s.owed.Low() && len(s.src.hearing(s.opts.Name, hook.Acked, hook.AllTargetsAcked)) > 0 {
+	if s.owed.GaveLow() && len(s.src.hearing(s.opts.Name, hook.Acked, hook.AllTargetsAcked)) > 0 {
 		_ = s.src.journal.Commit() // the keeper of the journal says so
 	}
 }
