@@ -87,7 +87,7 @@ func (a *app) listHooks(c *cobra.Command, args []string, asJSON bool) error {
 }
 
 // errorColumns is how much of an error stands in a table; --json has all of it.
-const errorColumns = 80
+const errorColumns = 160
 
 func (p *printer) listHooks(all []listedHook) {
 	rows := [][]string{{"SOURCE", "NAME", "ON", "TARGET", "WAITING", "DEAD", "TOLD", "FAILURES", "LAST TOLD", "LAST ERROR"}}
@@ -193,7 +193,7 @@ func (p *printer) ills(h replicate.HookStatus) (ills []string) {
 		ills = append(ills, plural(h.Retrying, "path")+" told in vain so far")
 	}
 	if e := h.LastError; e != nil && (len(ills) > 0 || h.ToldAt == nil || e.Last.After(*h.ToldAt)) {
-		ills = append(ills, fmt.Sprintf("not told %s since %s: %s", times(e.Count), clock(e.Since), p.paint(e.Text, red)))
+		ills = append(ills, fmt.Sprintf("failed %s since %s: %s", times(e.Count), clock(e.Since), p.paint(e.Text, red)))
 	}
 	timeout := time.Duration(h.Timeout * float64(time.Second))
 	if c := h.Calling; c != nil && p.now.Sub(*c) > timeout {

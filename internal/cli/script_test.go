@@ -59,6 +59,8 @@ func TestScripts(t *testing.T) {
 			"fill":       fill,
 			"restore":    restore,
 			"tmpfs":      tmpfs,
+			"listen":     listen,
+			"agree":      agree,
 		},
 	})
 }

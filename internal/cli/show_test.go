@@ -38,6 +38,17 @@ func trouble(now time.Time) httpd.Status {
 				DeadLetters: []replicate.DeadLetter{{Path: change.Path(hostile).String(), Since: now, Tries: 12, Error: "denied"}},
 				Limits:      []string{"owners"},
 			}},
+			Hooks: []replicate.HookStatus{
+				{Name: "well", On: "acked", Told: 5, Failures: 1, ToldAt: &now, LastError: &replicate.LastError{Text: "over by now", Last: oldest}},
+				{
+					Name: "dead", On: "acked", Target: "rsync://h/" + hostile, Dead: 3, Retrying: 1, ToldAt: &oldest,
+					LastError: &replicate.LastError{Text: "no such zone", Since: now, Last: now, Count: 4},
+				},
+				{Name: "new", On: "behind", LastError: &replicate.LastError{Text: "no route", Since: now, Last: now, Count: 1}},
+				{Name: "hangs", On: "acked", Calling: &oldest, Timeout: 30},
+				{Name: "busy", On: "acked", Calling: &oldest, Timeout: 100},
+				{Name: "full", On: "acked", Folded: 2},
+			},
 		}},
 	}
 }
@@ -53,13 +64,37 @@ func TestStatusForAPersonHasEverythingAndNoTricks(t *testing.T) {
 		"process 7", "up for 3h", "not reloaded: no such thing", "1m30s", "12 (2 KiB)", "3 removals held", "found empty",
 		"sersync deletes approve", "not watched", "no space", "by fanotify: 2 watched", "not in the best way: ", "by inotify (no handles)", "since", "refused", "hint: start it", "tried 9 times, again in 3s",
 		"dead letters, tried every hour: 120", "denied", "… and 119 more", "cannot store: owners", "1 file written and not closed",
+		"hook dead of \"rsync://h/", ": 3 dead letters; 1 path told in vain so far; failed 4 times since ", ": no such zone\n", "sersync hooks retry dead",
+		"hook new: failed once since ", "hook hangs: a call takes 1m30s, and may take 30s",
+		"hook full: the queue was full 2 times: directories stand for what is below them", "2 hooks well, told 5 times",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
 	}
+	if strings.Contains(text, "over by now") {
+		t.Errorf("an error that is over is shown in\n%s", text)
+	}
 	if strings.Contains(text, "\x1b") || strings.Contains(text, "\nsource ok") {
 		t.Errorf("a name plays tricks in %q", text)
+	}
+}
+
+func TestTableOfHooksHasOneLineForEach(t *testing.T) {
+	var out bytes.Buffer
+	var all []listedHook
+	status := trouble(time.Now())
+	for _, h := range status.Sources[0].Hooks {
+		all = append(all, listedHook{hostile, h})
+	}
+	all[1].LastError.Text = strings.Repeat("very ", 100) + "long"
+	newPrinter(&out).listHooks(all)
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 1+len(all) {
+		t.Errorf("%d lines of %d hooks:\n%s", len(lines), len(all), out.String())
+	}
+	if text := out.String(); strings.Contains(text, "\x1b") || strings.Contains(text, "long") || !strings.Contains(text, "very…") && !strings.Contains(text, "very …") {
+		t.Errorf("not cut, or a name plays tricks: %q", text)
 	}
 }
 
