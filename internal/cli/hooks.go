@@ -16,7 +16,7 @@ func (a *app) hooks() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "hooks",
 		Short: "who is told of what happened: how they are, try one, tell again what failed",
-		Args:  between(1, 1, "list, test or retry"),
+		Args:  between(1, 1, "list, test, retry or clear"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return usage(fmt.Sprintf("there is no command %q", "hooks "+args[0]))
 		},
@@ -29,7 +29,7 @@ func (a *app) hooks() *cobra.Command {
 		RunE:  func(c *cobra.Command, args []string) error { return a.listHooks(c, args, asJSON) },
 	}
 	list.Flags().BoolVar(&asJSON, "json", false, "print it for programs; the form is documented and stable")
-	var tested, retried httpd.HookRequest
+	var tested, retried, cleared httpd.HookRequest
 	test := &cobra.Command{
 		Use:   "test NAME [CONFIG]",
 		Short: "call a hook once, with an event that says that it is a test",
@@ -45,10 +45,16 @@ need not exist. include and exclude do not count for it, but without a URL there
 		Args:  between(0, 2, "the name of a hook and the configuration file, or nothing"),
 		RunE:  func(c *cobra.Command, args []string) error { return a.retryHooks(c, args, retried) },
 	}
-	for c, r := range map[*cobra.Command]*httpd.HookRequest{test: &tested, retry: &retried} {
+	clean := &cobra.Command{
+		Use:   "clear [NAME [CONFIG]]",
+		Short: "forget the dead letters of hooks: what could not be told is not told any more",
+		Args:  between(0, 2, "the name of a hook and the configuration file, or nothing"),
+		RunE:  func(c *cobra.Command, args []string) error { return a.clearHooks(c, args, cleared) },
+	}
+	for c, r := range map[*cobra.Command]*httpd.HookRequest{test: &tested, retry: &retried, clean: &cleared} {
 		c.Flags().StringVar(&r.Source, "source", "", "only that of this source, named as in status")
 	}
-	c.AddCommand(list, test, retry)
+	c.AddCommand(list, test, retry, clean)
 	return c
 }
 
@@ -139,11 +145,7 @@ func (a *app) testHook(c *cobra.Command, args []string, req httpd.HookRequest) e
 }
 
 func (a *app) retryHooks(c *cobra.Command, args []string, req httpd.HookRequest) error {
-	var config []string
-	if len(args) > 0 {
-		req.Hook, config = args[0], args[1:]
-	}
-	i, err := only(c, config)
+	i, req, err := hookOf(c, args, req)
 	if err != nil {
 		return err
 	}
@@ -151,13 +153,40 @@ func (a *app) retryHooks(c *cobra.Command, args []string, req httpd.HookRequest)
 	if err != nil {
 		return err
 	}
-	for _, s := range retried.Sources {
-		fmt.Fprintf(a.out, "%s: %s told again now\n", quote(s.Source), plural(s.Count, "path"))
-	}
-	if len(retried.Sources) == 0 {
-		fmt.Fprintln(a.out, "no hook has failed")
-	}
+	a.hookPaths(retried, "%s: %s told again now\n", "path", "no hook has failed")
 	return nil
+}
+
+func (a *app) clearHooks(c *cobra.Command, args []string, req httpd.HookRequest) error {
+	i, req, err := hookOf(c, args, req)
+	if err != nil {
+		return err
+	}
+	cleared, err := i.ForgetHooks(c.Context(), req)
+	if err != nil {
+		return err
+	}
+	a.hookPaths(cleared, "%s: %s forgotten\n", "dead letter", "there are no dead letters")
+	return nil
+}
+
+// hookOf is the running sersync that arguments name, with the hook that they name.
+func hookOf(c *cobra.Command, args []string, req httpd.HookRequest) (instance, httpd.HookRequest, error) {
+	var config []string
+	if len(args) > 0 {
+		req.Hook, config = args[0], args[1:]
+	}
+	i, err := only(c, config)
+	return i, req, err
+}
+
+func (a *app) hookPaths(done httpd.HooksPaths, format, what, none string) {
+	for _, s := range done.Sources {
+		fmt.Fprintf(a.out, format, quote(s.Source), plural(s.Count, what))
+	}
+	if len(done.Sources) == 0 {
+		fmt.Fprintln(a.out, none)
+	}
 }
 
 // hooks says which hooks a person may have to act on, and counts the others.

@@ -9,6 +9,7 @@ import (
 	"sersync/internal/change"
 	"sersync/internal/config"
 	"sersync/internal/httpd"
+	"sersync/internal/replicate"
 )
 
 // hook is the hook of the source, or of one of its targets, that has this name.
@@ -92,20 +93,29 @@ func remedy(h config.Hook, err error) string {
 	return "see whether the address answers, and what the other side logs"
 }
 
-func (a api) RetryHooks(req httpd.HookRequest) ([]httpd.HookRetried, error) {
+func (a api) RetryHooks(req httpd.HookRequest) ([]httpd.HookPaths, error) {
+	return a.eachHooked(req, (*replicate.Source).RetryHooks)
+}
+
+func (a api) ForgetHooks(req httpd.HookRequest) ([]httpd.HookPaths, error) {
+	return a.eachHooked(req, (*replicate.Source).ForgetHooks)
+}
+
+// eachHooked does something with what hooks of each source could not be told.
+func (a api) eachHooked(req httpd.HookRequest, do func(*replicate.Source, string) (int, error)) ([]httpd.HookPaths, error) {
 	found, err := a.hooked(req)
 	if err != nil {
 		return nil, err
 	}
-	retried := []httpd.HookRetried{}
+	all := []httpd.HookPaths{}
 	for _, r := range found {
-		count, err := r.source.RetryHooks(req.Hook)
+		count, err := do(r.source, req.Hook)
 		if err != nil {
 			return nil, err
 		}
 		if count > 0 {
-			retried = append(retried, httpd.HookRetried{Source: r.config.Name, Count: count})
+			all = append(all, httpd.HookPaths{Source: r.config.Name, Count: count})
 		}
 	}
-	return retried, nil
+	return all, nil
 }

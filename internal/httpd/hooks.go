@@ -26,13 +26,13 @@ type HookTested struct {
 	Took   float64 `json:"took_seconds"`
 }
 
-// HooksRetried is the answer to POST /v1/hooks/retry.
-type HooksRetried struct {
-	Sources []HookRetried `json:"sources"`
+// HooksPaths is the answer to POST /v1/hooks/retry and /v1/hooks/clear.
+type HooksPaths struct {
+	Sources []HookPaths `json:"sources"`
 }
 
-// HookRetried is how many paths hooks of a source are told again now.
-type HookRetried struct {
+// HookPaths is how many paths hooks of a source are told again now, or are not told any more.
+type HookPaths struct {
 	Source string `json:"source"`
 	Count  int    `json:"count"`
 }
@@ -43,7 +43,9 @@ type HooksBackend interface {
 	// BadRequest.
 	TestHook(context.Context, HookRequest) (source string, err error)
 	// RetryHooks tells again what hooks could not be told, dead letters too. Sources of which there is nothing are left out.
-	RetryHooks(HookRequest) ([]HookRetried, error)
+	RetryHooks(HookRequest) ([]HookPaths, error)
+	// ForgetHooks forgets the dead letters of hooks. Sources of which there is nothing are left out.
+	ForgetHooks(HookRequest) ([]HookPaths, error)
 }
 
 func (s *Server) testHook(w http.ResponseWriter, r *http.Request) {
@@ -70,17 +72,20 @@ func (s *Server) testHook(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) retryHooks(w http.ResponseWriter, r *http.Request) {
-	var req HookRequest
-	if !s.read(w, r, &req) {
-		return
+// hookPaths answers a request that does something with what hooks could not be told.
+func (s *Server) hookPaths(do func(HookRequest) ([]HookPaths, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var req HookRequest
+		if !s.read(w, r, &req) {
+			return
+		}
+		sources, err := do(req)
+		if err != nil {
+			s.fail(w, err)
+			return
+		}
+		s.answer(w, http.StatusOK, HooksPaths{Sources: sources})
 	}
-	sources, err := s.backend.RetryHooks(req)
-	if err != nil {
-		s.fail(w, err)
-		return
-	}
-	s.answer(w, http.StatusOK, HooksRetried{Sources: sources})
 }
 
 // TestHook has a hook called once, and waits for what comes of it.
@@ -90,7 +95,13 @@ func (c *Client) TestHook(ctx context.Context, req HookRequest) (HookTested, err
 }
 
 // RetryHooks has told again now what hooks could not be told.
-func (c *Client) RetryHooks(ctx context.Context, req HookRequest) (HooksRetried, error) {
-	var answer HooksRetried
+func (c *Client) RetryHooks(ctx context.Context, req HookRequest) (HooksPaths, error) {
+	var answer HooksPaths
 	return answer, c.ask(ctx, http.MethodPost, "/v1/hooks/retry", req, &answer)
+}
+
+// ForgetHooks has the dead letters of hooks forgotten.
+func (c *Client) ForgetHooks(ctx context.Context, req HookRequest) (HooksPaths, error) {
+	var answer HooksPaths
+	return answer, c.ask(ctx, http.MethodPost, "/v1/hooks/clear", req, &answer)
 }

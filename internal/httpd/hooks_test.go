@@ -26,11 +26,15 @@ func (b *backend) TestHook(ctx context.Context, req HookRequest) (string, error)
 	}
 }
 
-func (b *backend) RetryHooks(req HookRequest) ([]HookRetried, error) {
+func (b *backend) ForgetHooks(req HookRequest) ([]HookPaths, error) {
+	return []HookPaths{{Source: req.Source + req.Hook, Count: 2}}, nil
+}
+
+func (b *backend) RetryHooks(req HookRequest) ([]HookPaths, error) {
 	if req.Hook == "nobody" {
 		return nil, UnknownName("hook", req.Hook, nil)
 	}
-	return []HookRetried{{Source: req.Source + req.Hook, Count: 3}}, nil
+	return []HookPaths{{Source: req.Source + req.Hook, Count: 3}}, nil
 }
 
 func TestHookIsTriedForAsLongAsItTakes(t *testing.T) {
@@ -71,8 +75,12 @@ func TestHooksAreRetried(t *testing.T) {
 	socket, _ := serve(t, newBackend(), requestTime)
 	c := NewClient(socket)
 	got, err := c.RetryHooks(t.Context(), HookRequest{Source: "www", Hook: "cdn"})
-	if diff := cmp.Diff(HooksRetried{Sources: []HookRetried{{Source: "wwwcdn", Count: 3}}}, got); err != nil || diff != "" {
+	if diff := cmp.Diff(HooksPaths{Sources: []HookPaths{{Source: "wwwcdn", Count: 3}}}, got); err != nil || diff != "" {
 		t.Errorf("%v, (-want +got):\n%s", err, diff)
+	}
+	got, err = c.ForgetHooks(t.Context(), HookRequest{Source: "www", Hook: "cdn"})
+	if diff := cmp.Diff(HooksPaths{Sources: []HookPaths{{Source: "wwwcdn", Count: 2}}}, got); err != nil || diff != "" {
+		t.Errorf("clear: %v (-want +got):\n%s", err, diff)
 	}
 	if _, err := c.RetryHooks(t.Context(), HookRequest{Hook: "nobody"}); kindOf(err) != Unknown {
 		t.Errorf("error %v", err)

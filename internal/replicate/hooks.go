@@ -318,6 +318,26 @@ func (s *Source) RetryHooks(name string) (count int, err error) {
 	return count, nil
 }
 
+// ForgetHooks forgets the dead letters of hooks. name is that of a hook, or empty for all. It returns how many paths that are, and
+// an error when there is no such hook.
+func (s *Source) ForgetHooks(name string) (count int, err error) {
+	known := name == ""
+	for _, t := range s.hooks() {
+		if name != "" && t.Name != name {
+			continue
+		}
+		known = true
+		if t.queue != nil {
+			dead, _ := t.queue.List(PathsMax, journal.Dead)
+			count += len(t.queue.Forget(dead...))
+		}
+	}
+	if !known {
+		return 0, s.noHook(name)
+	}
+	return count, nil
+}
+
 func (s *Source) noHook(name string) error {
 	return fmt.Errorf("source %q has no hook %q", s.options().Name, name)
 }
