@@ -60,6 +60,25 @@ func TestNothingIsToldOfPathsWithoutURL(t *testing.T) {
 	}
 }
 
+// The queue was full, and nobody knows which URLs what is below a directory has: that is no success.
+func TestWhatIsBelowADirectoryWithoutURLIsToldOrFails(t *testing.T) {
+	e := Event{On: Acked, Root: "/r", Paths: []Path{{Path: "d", What: Many, Dir: true}}}
+	html := URLRule{Match: `\.html$`, URL: "http://127.0.0.1:1/$path"}
+	for name, h := range map[string]Hook{
+		"run":     mustHook(t)(NewRun(RunOptions{Argv: []string{"/bin/false"}, URLs: mustURLs(t, html)})),
+		"post":    mustHook(t)(NewPost(PostOptions{URL: at(closedPort(t), "/"), URLs: mustURLs(t, html)})),
+		"purge":   mustHook(t)(NewPurge(PurgeOptions{URLs: mustURLs(t, html)})),
+		"command": mustHook(t)(NewCommand(CommandOptions{Prefix: "false", Include: []string{`.*\.html`}})),
+		"refreshCDN": mustHook(t)(NewRefreshCDN(RefreshCDNOptions{
+			Host: "127.0.0.1", Port: closedPort(t), User: "u", Password: func() (string, error) { return "p", nil }, Base: "http://b", Match: `html`,
+		})),
+	} {
+		if h.Tell(bounded(t), e) == nil {
+			t.Errorf("%s: it is a success, and told nobody", name)
+		}
+	}
+}
+
 func TestATestIsToldWhateverThePathOrFails(t *testing.T) {
 	e := eventOf("a.txt")
 	never := URLRule{Match: `\.html$`, URL: "http://127.0.0.1:1/$path"}

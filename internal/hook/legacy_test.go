@@ -63,7 +63,11 @@ func TestRefreshCDNSendsTheRequestOf254(t *testing.T) {
 			s := listen(t, answer)
 			o := cdn(s.port())
 			c.change(&o)
-			if err := mustHook(t)(NewRefreshCDN(o)).Tell(bounded(t), kinds()); err != nil {
+			e := kinds()
+			if strings.HasPrefix(c.name, "with an expression that") {
+				e.Paths = e.Paths[:4] // of what is below the last one the URLs are not known
+			}
+			if err := mustHook(t)(NewRefreshCDN(o)).Tell(bounded(t), e); err != nil {
 				t.Fatal(err)
 			}
 			for i := range c.want {
