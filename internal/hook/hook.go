@@ -68,7 +68,8 @@ type Path struct {
 
 // Event is what is told in one go.
 type Event struct {
-	// ID is the same when the same event is told again, and another one else.
+	// ID is that of the content: an event that is told again as it was has the same. What failed may be told again together with
+	// other paths, in another event.
 	ID string
 	// Hook is the name of the hook that is told, Source that of the source, Root its directory.
 	Hook   string
@@ -79,7 +80,7 @@ type Event struct {
 	Target string
 	// Targets are those that have acked all the paths, Missing those that have not. Of AllTargetsAcked only.
 	Targets, Missing []string
-	// Time is when it was told first.
+	// Time is when it is told.
 	Time time.Time
 	// Paths are never empty for a kind that has paths.
 	Paths []Path
