@@ -424,3 +424,32 @@ func TestReloadOfHooksKeepsWhatIsToBeTold(t *testing.T) {
 		t.Errorf("hooks %+v, told %q", s.Hooks, second.paths())
 	}
 }
+
+// What a hook was told last is known after a restart: a target that is back is told, though it is owed nothing.
+func TestTargetThatIsBackAfterARestartIsTold(t *testing.T) {
+	t.Parallel()
+	down, up := &listener{}, &listener{}
+	r := newRig(t, func(r *rig) {
+		r.opts.Initial = false
+		r.opts.StateDir = t.TempDir()
+		r.opts.Hooks = []replicate.HookOptions{
+			{Name: "down", On: hook.TargetDown, Hook: down}, {Name: "up", On: hook.TargetUp, Hook: up},
+		}
+	})
+	r.start()
+	r.wait()
+	r.daemon.Stop()
+	r.write("f", "x")
+	r.eventually("that it is down is told and kept", func() bool {
+		k := r.src.Status().Journal
+		return len(down.heard()) == 1 && k.Saved != nil && k.Unsaved == 0
+	})
+	r.stop()
+	r.daemon.Restart()
+	r.opts.Targets = []replicate.TargetOptions{r.target("one", nil)}
+	r.start()
+	r.eventually("that it is up is told", func() bool { return len(up.heard()) == 1 })
+	if n := len(down.heard()); n != 1 {
+		t.Errorf("that it is down was told %d times", n)
+	}
+}
