@@ -126,26 +126,23 @@ func (t *teller) status() HookStatus {
 // RetryHooks tells again now what hooks could not be told, dead letters too. name is that of a hook, or empty for all. It
 // returns how many paths that are, and an error when there is no such hook.
 func (s *Source) RetryHooks(name string) (count int, err error) {
-	known := name == ""
-	for _, t := range s.hooks() {
-		if name != "" && t.Name != name {
-			continue
-		}
-		known = true
-		if t.queue != nil {
-			count += t.queue.Retry()
-			poke(t.retried)
-		}
-	}
-	if !known {
-		return 0, s.noHook(name)
-	}
-	return count, nil
+	return s.eachQueue(name, func(t *teller) int {
+		defer poke(t.retried)
+		return t.queue.Retry()
+	})
 }
 
 // ForgetHooks forgets the dead letters of hooks. name is that of a hook, or empty for all. It returns how many paths that are, and
 // an error when there is no such hook.
 func (s *Source) ForgetHooks(name string) (count int, err error) {
+	return s.eachQueue(name, func(t *teller) int {
+		dead, _ := t.queue.List(PathsMax, journal.Dead)
+		return len(t.queue.Forget(dead...))
+	})
+}
+
+// eachQueue does something with the queues of a hook, or of all when the name is empty, and sums up.
+func (s *Source) eachQueue(name string, do func(*teller) int) (count int, err error) {
 	known := name == ""
 	for _, t := range s.hooks() {
 		if name != "" && t.Name != name {
@@ -153,8 +150,7 @@ func (s *Source) ForgetHooks(name string) (count int, err error) {
 		}
 		known = true
 		if t.queue != nil {
-			dead, _ := t.queue.List(PathsMax, journal.Dead)
-			count += len(t.queue.Forget(dead...))
+			count += do(t)
 		}
 	}
 	if !known {
