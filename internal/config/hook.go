@@ -36,7 +36,8 @@ type Hook struct {
 	Concurrency int
 	// MaxWait is how long a path waits for the last target. Of AllTargetsAcked only. Default 10 min, 0 of other kinds.
 	MaxWait time.Duration
-	// After is how long a state must last: of Behind, where it is never 0, and of TargetDown and DeletesHeld, where 0 is the default.
+	// After is how long a state must last: of Behind, where it is never 0, and of TargetDown, TargetUp (how long it was
+	// down) and DeletesHeld, where 0 is the default.
 	After time.Duration
 }
 
@@ -58,6 +59,8 @@ type HookPost struct {
 	Body string
 	// ContentType is that of the body. Default: application/json.
 	ContentType string
+	// Expect is an expression of RE2 that the body of the answer must match; empty for any.
+	Expect string
 }
 
 // HookPurge sends one request for each URL of a path.

@@ -52,6 +52,7 @@ func TestHooksOfYAML(t *testing.T) {
               hmac_file: /etc/sersync/hmac
               body: '{"text": {{json .Text}}}'
               content_type: text/plain
+              expect: '"ok": *true'
 `)
 	equal(t, []string(nil), told)
 	equal(t, []Hook{
@@ -77,7 +78,7 @@ func TestHooksOfYAML(t *testing.T) {
 		hookOf(22, hook.TargetDown, "target-down-1", func(h *Hook) {
 			h.Post = &HookPost{
 				URLFile: "/etc/sersync/url", HeadersFile: "/etc/sersync/headers", HMACFile: "/etc/sersync/hmac",
-				Body: `{"text": {{json .Text}}}`, ContentType: "text/plain",
+				Body: `{"text": {{json .Text}}}`, ContentType: "text/plain", Expect: `"ok": *true`,
 			}
 		}),
 	}, c.Sources[0].Targets[0].Hooks)

@@ -90,6 +90,13 @@ func checkContentType(s string) error {
 	return nil
 }
 
+func checkExpect(s string) error {
+	if _, err := regexp.Compile(s); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "error parsing regexp: ") + "; the syntax is that of RE2")
+	}
+	return nil
+}
+
 // checkHookURL says what is wrong with a rule for URLs, and where.
 func checkHookURL(u HookURL) (what, value string, err error) {
 	if _, err := regexp.Compile(u.Match); err != nil {

@@ -75,8 +75,8 @@ func (y *yamlReader) hookKind(n *ynode, h Hook) {
 	if h.On != hook.AllTargetsAcked {
 		refuse("all-targets-acked", "max_wait")
 	}
-	if !slices.Contains([]hook.Kind{hook.Behind, hook.TargetDown, hook.DeletesHeld}, h.On) {
-		refuse("behind, target-down and deletes-held", "after")
+	if !slices.Contains([]hook.Kind{hook.Behind, hook.TargetDown, hook.TargetUp, hook.DeletesHeld}, h.On) {
+		refuse("behind, target-down, target-up and deletes-held", "after")
 	}
 	if h.On == hook.Behind && h.After == 0 {
 		y.fail(n.line, "a hook of behind has no after", "", "write after: 10m, the age of the oldest change that is too much")
@@ -188,6 +188,7 @@ func (y *yamlReader) postFields(p *HookPost) []field {
 		{"hmac_file", y.absolutePath(&p.HMACFile)},
 		{"body", y.checked(func(s string) error { p.Body = s; return checkBody(s) })},
 		{"content_type", y.checked(func(s string) error { p.ContentType = s; return checkContentType(s) })},
+		{"expect", y.checked(func(s string) error { p.Expect = s; return checkExpect(s) })},
 	}
 }
 

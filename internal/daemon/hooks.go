@@ -68,7 +68,7 @@ func NewHook(h config.Hook) (hook.Hook, error) {
 		p := h.Post
 		return hook.NewPost(hook.PostOptions{
 			URL: p.URL, URLFile: p.URLFile, HeadersFile: p.HeadersFile, HMACFile: p.HMACFile,
-			Body: p.Body, ContentType: p.ContentType, URLs: urls,
+			Body: p.Body, ContentType: p.ContentType, Expect: p.Expect, URLs: urls,
 		})
 	case h.Purge != nil:
 		return hook.NewPurge(hook.PurgeOptions{Via: h.Purge.Via, Method: h.Purge.Method, URLs: urls})

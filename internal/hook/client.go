@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -47,9 +48,9 @@ func newClient(via string) *client {
 
 func (c *client) close() { c.transport.CloseIdleConnections() }
 
-// send sends a request and refuses every answer but 2xx, and those that also is true of. The error says nothing of the
-// request but its method, scheme and host: all else may be a secret.
-func (c *client) send(request *http.Request, also func(status int) bool) error {
+// send sends a request and refuses every answer but 2xx, and those that also is true of; where expect is given, a 2xx whose body
+// does not match it is refused, too. The error says nothing of the request but its method, scheme and host: all else may be a secret.
+func (c *client) send(request *http.Request, also func(status int) bool, expect *regexp.Regexp) error {
 	if request.Header.Get("User-Agent") == "" {
 		request.Header.Set("User-Agent", userAgent)
 	}
@@ -74,7 +75,7 @@ func (c *client) send(request *http.Request, also func(status int) bool) error {
 	// Read to its end, the connection can be used again.
 	body, err := io.ReadAll(io.LimitReader(reply.Body, maxReply))
 	switch {
-	case reply.StatusCode/100 == 2 || also != nil && also(reply.StatusCode):
+	case reply.StatusCode/100 == 2 && (expect == nil || expect.Match(body)), also != nil && also(reply.StatusCode):
 		return nil
 	case err != nil:
 		return failed(fmt.Errorf("status %d: %w", reply.StatusCode, ended(request.Context(), err)))

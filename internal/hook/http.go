@@ -52,7 +52,7 @@ func (h httpForm) Tell(ctx context.Context, e Event) error {
 		}
 		request.URL = h.url
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		if err := c.send(request, nil); err != nil {
+		if err := c.send(request, nil, nil); err != nil {
 			return fmt.Errorf("post form of %s: %w", p.Path, err)
 		}
 	}

@@ -93,6 +93,30 @@ func TestPostIsASuccessWith2xxAlone(t *testing.T) {
 	}
 }
 
+// Some services answer 200 and refuse in the body.
+func TestPostExpectsWhatTheAnswerMustSay(t *testing.T) {
+	for body, well := range map[string]bool{
+		`{"errcode":0,"errmsg":"ok"}`:                    true,
+		`{"errmsg": "ok", "errcode": 0}`:                 true,
+		`{"errcode":310000,"errmsg":"too many"}`:         false,
+		`{"errcode":45009,"errmsg":"freq out of limit"}`: false,
+		"": false,
+	} {
+		r := record(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })
+		h := mustHook(t)(NewPost(PostOptions{URL: r.URL, Expect: `"errcode": *0\b`}))
+		err := h.Tell(bounded(t), eventOf("a"))
+		if (err == nil) != well {
+			t.Errorf("%s: %v", body, err)
+		}
+		if !well && !strings.Contains(err.Error(), "status 200") {
+			t.Errorf("%s: the error is %v", body, err)
+		}
+	}
+	if _, err := NewPost(PostOptions{URL: "http://h", Expect: "("}); err == nil {
+		t.Error("an expression that does not compile is taken")
+	}
+}
+
 // What stands in URLs, files and passwords is in no error, even when the other side repeats it or breaks off in the middle.
 func TestErrorsHoldNoSecret(t *testing.T) {
 	const secret = "hunter2-T0K3N"

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"text/template"
 	"time"
@@ -29,6 +30,8 @@ type PostOptions struct {
 	Body string
 	// ContentType is application/json when it is empty.
 	ContentType string
+	// Expect is what the body of a 2xx must match, in the syntax of RE2: some services refuse with 200. Empty for any.
+	Expect string
 	// URLs, when there are any, are those of the paths; a path without one is not told.
 	URLs URLs
 }
@@ -36,9 +39,11 @@ type PostOptions struct {
 type post struct {
 	o    PostOptions
 	body *template.Template // nil for the event as JSON
+	// expect is nil for any answer.
+	expect *regexp.Regexp
 }
 
-// NewPost makes a hook that posts each event to a URL. Any status but 2xx is an error, a redirect too. A proxy that
+// NewPost makes a hook that posts each event to a URL. Any status but 2xx is an error, a redirect too, and a body that Expect does not match. A proxy that
 // the environment names is used.
 func NewPost(o PostOptions) (Hook, error) {
 	if o.ContentType == "" {
@@ -51,6 +56,12 @@ func NewPost(o PostOptions) (Hook, error) {
 		return nil, fmt.Errorf("content_type %q cannot stand in a header", o.ContentType)
 	}
 	p := &post{o: o}
+	if o.Expect != "" {
+		var err error
+		if p.expect, err = regexp.Compile(o.Expect); err != nil {
+			return nil, fmt.Errorf("compile expect: %w", err)
+		}
+	}
 	if o.Body != "" {
 		var err error
 		if p.body, err = newBody(o.Body); err != nil {
@@ -115,7 +126,7 @@ func (p *post) Tell(ctx context.Context, e Event) error {
 	}
 	c := newClient("")
 	defer c.close()
-	return c.send(request, nil)
+	return c.send(request, nil, p.expect)
 }
 
 func (p *post) fill(m message) ([]byte, error) {

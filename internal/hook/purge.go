@@ -86,7 +86,7 @@ func (p *purge) one(ctx context.Context, c *client, u string) error {
 		// The host stays that of the URL, for the header and for TLS; the client connects elsewhere.
 		request.URL.Scheme = p.via.Scheme
 	}
-	return c.send(request, func(status int) bool { return status == http.StatusNotFound })
+	return c.send(request, func(status int) bool { return status == http.StatusNotFound }, nil)
 }
 
 // address is HOST:PORT of via; empty for none.
