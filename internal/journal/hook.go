@@ -320,7 +320,7 @@ func (j *Journal) unsent(findings []scan.Finding) (tellings []Telling) {
 	for i, t := range hooks {
 		x := Telling{Hook: t}
 		for _, f := range findings {
-			if !f.Mark {
+			if !f.Mark || f.Path == change.Root {
 				continue
 			}
 			m := change.Mark{Path: f.Path, Since: f.Since}

@@ -26,7 +26,10 @@ type findings struct {
 }
 
 func (f *findings) add(ctx context.Context, d transport.Difference) error {
-	m := change.Mark{Path: d.Path, Since: f.since, Bits: change.Live}
+	m := change.Mark{Path: d.Path, Since: f.since}
+	if !d.Dir || d.Missing || d.Extra {
+		m.Bits = change.Live
+	}
 	if !d.Extra {
 		if d.Missing {
 			f.missing++

@@ -31,14 +31,16 @@ func (s *sender) tellings(r *run, report transport.Report, failed map[change.Pat
 	return tellAll(tellers, marks)
 }
 
-// telling is what is told of an item. What was sent for safety, and was there already, is not told.
+// telling is what is told of an item. What was sent for safety, and was there already, is not told; nor is the root, or a directory
+// of which only the time changed with what is in it.
 func (r *run) telling(it *item, changed bool) (change.Mark, bool) {
-	if it.path.Name() == filter.PartialName || it.path.Parent().Name() == filter.PartialName {
+	if it.path == change.Root || it.path.Name() == filter.PartialName || it.path.Parent().Name() == filter.PartialName {
 		return change.Mark{}, false
 	}
 	marks := slices.Concat(it.marks, it.compared)
 	m := change.Mark{Path: it.path, Since: oldest(marks)}
-	live, dir := changed, it.stat.IsDir()
+	dir := it.stat.IsDir()
+	live := changed && !dir
 	for _, x := range marks {
 		live = live || x.Bits&change.Live != 0
 		// What is above a path that is absent is a directory.
