@@ -2,6 +2,7 @@ package journal
 
 import (
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -9,9 +10,6 @@ import (
 	"sersync/internal/change"
 	"sersync/internal/scan"
 )
-
-// hookMax is how many paths the queue of one hook may hold.
-const hookMax = 100_000
 
 // hookPrefix is before the names of hooks in the file: no target has a NUL in its name.
 const hookPrefix = "\x00"
@@ -30,7 +28,7 @@ type HookOptions struct {
 	Wants func(p change.Path, what change.Bits) bool
 	// Together tells of a path when no target lacks it any more, or when it was waited for that so long. 0 tells of each ack.
 	Together time.Duration
-	// Max is how many paths it holds; 0 is 100,000.
+	// Max is how many paths it holds; 0 is no bound.
 	Max int
 }
 
@@ -46,9 +44,6 @@ type Telling struct {
 func (j *Journal) OpenHook(name string, o HookOptions) *Target {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if o.Max <= 0 {
-		o.Max = hookMax
-	}
 	t := j.hooks[name]
 	if t == nil {
 		t = newTarget(j)
@@ -72,12 +67,7 @@ func (j *Journal) OpenHook(name string, o HookOptions) *Target {
 func (j *Journal) Hooks() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	names := make([]string, 0, len(j.hooks))
-	for name := range j.hooks {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(j.hooks))
 }
 
 // DropHook forgets a hook with all that it was not told.
@@ -131,13 +121,6 @@ func tell(tellings []Telling) {
 		x.Hook.bound()
 		x.Hook.wake()
 	}
-}
-
-// Tell puts what happened in the queue of a hook.
-func (t *Target) Tell(marks ...change.Mark) {
-	t.j.mu.Lock()
-	defer t.j.mu.Unlock()
-	tell([]Telling{{t, marks}})
 }
 
 // Newest is the sequence number of what was put last in the queue of a hook.

@@ -13,6 +13,9 @@ func told(p string, bits change.Bits) change.Mark {
 	return change.Mark{Path: change.Path(p), Since: time.Now(), Bits: bits}
 }
 
+// hears puts what happened to a path in the queue of a hook, as the ack of a target does.
+func hears(h *Target, m change.Mark) { h.j.Open("one").AckTelling([]Telling{{h, []change.Mark{m}}}) }
+
 // What happened to a path last is what a hook is told, whatever becomes of the call that told of what was before.
 func TestHookIsToldOfWhatHappenedLast(t *testing.T) {
 	const gone = change.Gone | change.WasDir
@@ -23,12 +26,12 @@ func TestHookIsToldOfWhatHappenedLast(t *testing.T) {
 		"delay":    func(h *Target, m change.Mark) { h.Delay(time.Now().Add(time.Hour), m) },
 	} {
 		h := New(0).OpenHook("h", HookOptions{})
-		h.Tell(told("d", gone))
+		hears(h, told("d", gone))
 		marks := h.Take(10)
 		if len(marks) != 1 || marks[0].Bits != gone {
 			t.Fatalf("%s: took %v", name, marks)
 		}
-		h.Tell(told("d", change.WasDir))
+		hears(h, told("d", change.WasDir))
 		settle(h, marks[0])
 		if again := h.Take(10); len(again) != 1 || again[0].Bits != change.WasDir {
 			t.Errorf("%s: took %v after it", name, again)
@@ -63,9 +66,9 @@ func TestHookWaitsForAllTargets(t *testing.T) {
 func TestQueueOfAHookFoldsWhatHasNoRoom(t *testing.T) {
 	h := New(0).OpenHook("h", HookOptions{Max: 100})
 	for i := range 1000 {
-		h.Tell(told(fmt.Sprintf("a/d%d/f%d", i%20, i), 0))
+		hears(h, told(fmt.Sprintf("a/d%d/f%d", i%20, i), 0))
 	}
-	h.Tell(told("top", 0))
+	hears(h, told("top", 0))
 	marks := h.Take(1000)
 	if len(marks) > 100 || h.Folded() == 0 {
 		t.Errorf("%d paths, folded %d times", len(marks), h.Folded())
