@@ -169,7 +169,9 @@ func (r *run) alive() bool {
 	return true
 }
 
-// hungUp reports whether the other end of a descriptor of the process is closed.
+// hungUp reports whether the other end of a descriptor of the process is closed. Not POLLHUP tells it: the kernel says
+// that of a socket that was never connected as well (tcp_poll), which is that of a run that was started just now. What
+// rsync talks through is a socket always, and one whose connection ended, in whatever way, has POLLRDHUP.
 func (r *run) hungUp(n int) bool {
 	fd, err := unix.PidfdGetfd(r.pidfd, n, 0)
 	if err != nil {
@@ -180,7 +182,7 @@ func (r *run) hungUp(n int) bool {
 	if _, err := unix.Poll(poll, 0); err != nil {
 		return false
 	}
-	return poll[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	return poll[0].Revents&unix.POLLRDHUP != 0
 }
 
 func tooMany(stderr string) bool { return strings.Contains(stderr, "max connections") }

@@ -88,36 +88,56 @@ func (r *rig) warmed(lines ...line) {
 	poll(r.T, "a warm rsync", func() bool { return slices.Equal(r.kept(), lines) })
 }
 
+// logins counts the runs that asked for the module. The fixture's own connections do not.
+func (r *rig) logins() int { return strings.Count(r.d.Log(), "receiving file list") }
+
+// uses applies a batch, and reports an error when the run that was kept for its line did not get the list.
+func (r *rig) uses(l line, op transport.Op, paths ...change.Path) {
+	r.Helper()
+	r.tr.warm.mu.Lock()
+	k := r.tr.warm.kept[l]
+	r.tr.warm.mu.Unlock()
+	r.mustApply(op, paths...)
+	select {
+	case <-k.run.handed:
+	default:
+		r.Errorf("%v %v: the run that was kept got no list", op, paths)
+	}
+}
+
 func TestWarmRunsAreUsedAndReplaced(t *testing.T) {
-	r := newRig(t, rsyncdtest.Options{}, nil)
-	for _, content := range []string{"one", "two", "six"} {
+	// None ends by its timer, however slow the machine is.
+	r := newRig(t, rsyncdtest.Options{}, func(o *Options) { o.WarmIdle, o.Timeout = time.Hour, 2*time.Hour })
+	r.mustApply(transport.Update, "f")
+	r.warmed(update)
+	for _, content := range []string{"one", "two"} {
 		r.write(r.src, "f", content)
-		r.mustApply(transport.Update, "f")
+		r.uses(update, transport.Update, "f")
 		r.dstHas("f", content)
 		r.warmed(update)
 	}
 	r.mustApply(transport.Remove, "gone")
 	r.warmed(update, remove)
 	r.write(r.dst, "gone", "x")
-	r.mustApply(transport.Remove, "gone")
+	r.uses(remove, transport.Remove, "gone")
 	r.dstLacks("gone")
 	r.warmed(update, remove)
-	// Two that were started for their list, and five that were kept. Had a kept one not been used, there
-	// would be more. Those that only asked for the modules are the fixture's.
-	connections := func(n int) {
-		t.Helper()
-		poll(t, "connections", func() bool {
-			log := r.d.Log()
-			return strings.Count(log, "connect from")-strings.Count(log, "module-list request") == n
-		})
-	}
-	connections(7)
 	r.write(r.src, "f", "warm")
-	r.mustApply(transport.Update, "f")
+	r.uses(update, transport.Update, "f")
+	r.dstHas("f", "warm")
 	r.warmed(update, remove)
-	connections(8)
+	// Two that were started for their list, four that were kept and used, and two that are kept now.
+	const all = 8
+	poll(t, "the logins", func() bool { return r.logins() >= all })
 	// The daemon's side of a finished run stays for some hundredths of a second.
 	poll(t, "two connections", func() bool { return len(r.d.Children()) == 2 })
+	// When nothing is on its way any more, there were no others.
+	if err := r.tr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.logins(); n != all {
+		t.Errorf("%d logins, want %d", n, all)
+	}
 }
 
 func TestWarmRunWhoseConnectionDiedIsReplacedUnseen(t *testing.T) {
@@ -144,7 +164,7 @@ func TestWarmRunWhoseConnectionDiedIsReplacedUnseen(t *testing.T) {
 	} {
 		r.warmed(update)
 		// Each round is a run that was started for its list and the one that is kept then.
-		poll(t, "its login", func() bool { return strings.Count(r.d.Log(), "receiving file list") == 2*(i+1) })
+		poll(t, "its login", func() bool { return r.logins() == 2*(i+1) })
 		end()
 		poll(t, "the end of the connection", func() bool { return len(r.d.Children()) == 0 })
 		r.write(r.src, "f", "after")
