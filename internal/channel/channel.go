@@ -17,13 +17,14 @@
 // or the other: he would see as well whether he is let in. Whoever poses as the receiver has to prove his one guess before the sender has sent anything
 // that depends on the secret but Ya, which fits every secret equally; if it is wrong, the sender says nothing more. The reverse order would give a
 // forged receiver a proof of the sender for nothing, and cost one more round trip before the first data. The price: who guesses at a receiver can
-// go without a word. So Server.Login reports each login that did not end as a failed one; slowing those down is for its caller.
+// go without a word. So to Server.Login everything that is no proof is WrongLogin once its answer is out; slowing those down is for its caller.
 //
 // An unknown user is one with a random secret: same messages, same work. A module without users is open: the receiver says so, and the sender believes it only if
 // its target has neither user nor secret, so that nobody can take the login away. Such a module is as safe from listeners as any, but nobody is proved to be anybody.
 //
 // There are no session tickets: a connection lasts for days, and every one logs in. Records have their full size from the first byte on. Suites of AES-GCM are taken
-// when both machines do it in hardware, which is crypto/tls's own choice.
+// when both machines do it in hardware, which is crypto/tls's own choice. One connection carried 0.5 to 1.0 GB/s over loopback, with both
+// ends on two cores of an EPYC that had other work too, and a login took 1.2 to 2.0 ms there (BenchmarkThroughput, BenchmarkLogin).
 package channel
 
 import (
@@ -79,7 +80,8 @@ func bounded(ctx context.Context, conn net.Conn, login func(context.Context) err
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	err := login(ctx)
-	if !stop() {
+	var known *Error
+	if !stop() && !errors.As(err, &known) {
 		err = ctx.Err() // conn is closed, whatever the login came to
 	}
 	if err == nil {
@@ -116,7 +118,7 @@ func (l Login) in(conn net.Conn) (*tls.Conn, error) {
 	if err := handshake(c); err != nil {
 		return nil, err
 	}
-	h := hello{versions: ours, module: l.Module, user: l.User}
+	h := hello{versions: ours(), module: l.Module, user: l.User}
 	var r run
 	if len(l.Secret) > 0 {
 		var err error
@@ -146,7 +148,7 @@ func (l Login) finish(c *tls.Conn, r run, sent []byte, a answer) error {
 	switch {
 	case a.status == statusRefused:
 		return a.refusal()
-	case a.version < ours.min || a.version > ours.max:
+	case a.version < ours().min || a.version > ours().max:
 		return &Error{Kind: Foreign, Text: fmt.Sprintf("receiver chose version %d of the login, which it was not offered", a.version)}
 	case a.status == statusOpen && secret:
 		return &Error{Kind: NoProof, Text: "receiver asks for no secret, though the target has one: it may not be the one that is meant; " +

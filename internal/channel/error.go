@@ -68,12 +68,12 @@ func (e *Error) Unwrap() error { return e.Err }
 func Refuse(kind Kind, text string) error { return &Error{Kind: kind, Text: text} }
 
 func errVersion(peer versions) error {
-	older := "peer"
-	if peer.min > ours.max {
-		older = "own"
+	older := "the other side"
+	if peer.min > ours().max {
+		older = "this side"
 	}
-	return &Error{Kind: Version, Text: fmt.Sprintf("peer speaks versions %d to %d of the login, this sersync %d to %d: update the %s side",
-		peer.min, peer.max, ours.min, ours.max, older)}
+	return &Error{Kind: Version, Text: fmt.Sprintf("peer speaks versions %d to %d of the login, this sersync %d to %d: update %s",
+		peer.min, peer.max, ours().min, ours().max, older)}
 }
 
 // refusal is the error that a sender makes of a receiver's refusal. Kinds that it does not know, or that are

@@ -22,8 +22,8 @@ const (
 // versions of the login, from the oldest to the newest that a side understands.
 type versions struct{ min, max uint8 }
 
-// ours grows with the login: min is raised when an old version is no longer understood.
-var ours = versions{min: 1, max: 1}
+// ours grow with the login; min is raised when an old version is no longer understood.
+func ours() versions { return versions{min: 1, max: 1} }
 
 // common is the newest version that both understand.
 func (v versions) common(w versions) (uint8, bool) {
@@ -53,7 +53,7 @@ func parseHello(b []byte) (h hello, version uint8, err error) {
 		return h, 0, malformed("hello")
 	}
 	h.versions = versions{b[0], b[1]}
-	version, ok := ours.common(h.versions)
+	version, ok := ours().common(h.versions)
 	if !ok {
 		return h, 0, errVersion(h.versions)
 	}

@@ -21,8 +21,8 @@ import (
 type Access struct {
 	// Open: the module has no users, and nobody has to prove anything.
 	Open bool
-	// Secret is the user's, as it is, with every byte. Nil is a user that the module does not have, of whom the client
-	// learns no more than that user or secret are wrong.
+	// Secret is the user's, as it is, with every byte. Empty is a user that the module does not have or that has no secret: nobody
+	// can log in, and the client learns no more than that user or secret are wrong.
 	Secret []byte
 }
 
@@ -120,11 +120,11 @@ func (s *Server) login(ctx context.Context, c *tls.Conn, peer *Peer) error {
 	case len(h.share) == 0:
 		return refuse(c, &Error{Kind: NeedsLogin, Text: "client has no user and no secret"})
 	}
-	return prove(c, h, received, version, access.Secret)
+	return prove(ctx, c, h, received, version, access.Secret)
 }
 
 // prove runs the receiver's half of the PAKE, says what proves the secret, and waits for the client's proof.
-func prove(c *tls.Conn, h hello, received []byte, version uint8, secret []byte) error {
+func prove(ctx context.Context, c *tls.Conn, h hello, received []byte, version uint8, secret []byte) error {
 	nobody := make([]byte, 32)
 	rand.Read(nobody)
 	if len(secret) == 0 {
@@ -140,21 +140,23 @@ func prove(c *tls.Conn, h hello, received []byte, version uint8, secret []byte) 
 		return refuse(c, &Error{Kind: Foreign, Err: err})
 	}
 	a.proof = t.receiver
-	if err := writeFrame(c, a.encode()); err != nil {
+	if err = writeFrame(c, a.encode()); err != nil {
 		return err
 	}
 	proof, err := readFrame(c, tagSize)
 	switch {
-	// A client whose secret is another one goes here, and so does one that wanted to know whether its guess was right.
-	case errors.Is(err, io.ErrUnexpectedEOF), err == nil && !hmac.Equal(proof, t.sender):
-		return &Error{Kind: WrongLogin, Text: fmt.Sprintf("user %q of module %q did not prove the secret: wrong user or secret", h.user, h.module)}
+	case err == nil && hmac.Equal(proof, t.sender):
+		return nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		return err // it is us who go
 	}
-	return err
+	// However it ended: a client whose guess was wrong needs no proof to know it, and may leave by any door.
+	return &Error{Kind: WrongLogin, Text: fmt.Sprintf("user %q of module %q did not prove the secret: wrong user or secret", h.user, h.module), Err: err}
 }
 
 // refuse tells the client why, and returns why.
 func refuse(c *tls.Conn, why error) error {
-	a := answer{status: statusRefused, versions: ours, kind: Denied}
+	a := answer{status: statusRefused, versions: ours(), kind: Denied}
 	var known *Error
 	if errors.As(why, &known) {
 		switch known.Kind {
