@@ -1,5 +1,6 @@
 // Package channel is the secured connection between a sender and "sersync receive", under the sessions of the native transport: TLS 1.3,
-// and in it a login by the user and the secret of a module. Nobody is in between, and each side has proved to the other that it knows the secret.
+// and in it a login by the user and the secret of a module. After it nobody is in between,
+// and each side has proved to the other that it knows the secret.
 //
 // Secrets are those of people: short, and the same as in their rsync's secrets file. So nothing that is sent can be checked against
 // a list of words. The login is CPace (cpace.go), a balanced PAKE, bound to this TLS connection by its exporter:
@@ -20,7 +21,8 @@
 // go without a word. So to Server.Login everything that is no proof is WrongLogin once its answer is out; slowing those down is for its caller.
 //
 // An unknown user is one with a random secret: same messages, same work. A module without users is open: the receiver says so, and the sender believes it only if
-// its target has neither user nor secret, so that nobody can take the login away. Such a module is as safe from listeners as any, but nobody is proved to be anybody.
+// its target has neither user nor secret, so that nobody can take the login away. Such a module is as safe from a listener as any;
+// but nobody there is proved to be anybody, so one who sits in between, and there alone, can read and write unless Login.CA is given.
 //
 // There are no session tickets: a connection lasts for days, and every one logs in. Records have their full size from the first byte on. Suites of AES-GCM are taken
 // when both machines do it in hardware, which is crypto/tls's own choice. One connection carried 0.5 to 1.0 GB/s over loopback, with both
