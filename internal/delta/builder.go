@@ -1,0 +1,194 @@
+package delta
+
+import (
+	"fmt"
+	"io"
+)
+
+// page is the smallest hole that is left in a file, at a multiple of it.
+const page = 4 << 10
+
+// Output is the new file, which is empty and seen by nobody. An *os.File is one.
+type Output interface {
+	io.WriterAt
+	Truncate(size int64) error
+}
+
+// Builder makes a file of operations, whoever sent them: nothing is read beyond a base nor written beyond the size. It
+// writes whole buffers, and leaves out pages of zeros, so that what has holes at the source has them here.
+type Builder struct {
+	out   Output
+	size  int64
+	bases []Base
+	sum   *summer
+	// at is where the content goes on that filled bytes of the buffer in turn hold.
+	at      int64
+	buffers [4]*buffer
+	turn    int
+	filled  int
+}
+
+// NewBuilder is for a file of this size, which the caller has found fit to be stored. Close ends it.
+func NewBuilder(out Output, size int64, bases []Base) *Builder {
+	b := &Builder{out: out, size: size, bases: bases, sum: newSummer()}
+	for i := range b.buffers {
+		b.buffers[i] = &buffer{}
+	}
+	return b
+}
+
+// Close frees what the Builder holds. It has nothing to say: only the End makes a file.
+func (b *Builder) Close() { b.sum.stop() }
+
+// Apply does one operation. The file is whole when it has done the End; an operation that cannot be is ErrMalformed, and a
+// file that is not the sender's ErrSum. After an error nothing more is applied.
+func (b *Builder) Apply(op Op) error {
+	var err error
+	switch op.Kind {
+	case Data:
+		err = b.data(op.Data)
+	case Copy:
+		err = b.copy(op)
+	case Hole:
+		err = b.hole(op.Length)
+	case End:
+		err = b.end(op.Sum)
+	default:
+		err = fmt.Errorf("operation of kind %d: %w", op.Kind, ErrMalformed)
+	}
+	if err != nil {
+		return fmt.Errorf("build file at %d: %w", b.offset(), err)
+	}
+	return nil
+}
+
+// offset is how much there is of the file.
+func (b *Builder) offset() int64 { return b.at + int64(b.filled) }
+
+// fits says whether the file may go on with so many bytes.
+func (b *Builder) fits(n int64) error {
+	if n <= 0 || n > b.size-b.offset() {
+		return fmt.Errorf("%d bytes in a file of %d: %w", n, b.size, ErrMalformed)
+	}
+	return nil
+}
+
+func (b *Builder) data(p []byte) error {
+	if err := b.fits(int64(len(p))); err != nil {
+		return err
+	}
+	for len(p) > 0 {
+		n := copy(b.room(), p)
+		p = p[n:]
+		if err := b.fill(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Builder) copy(op Op) error {
+	if err := b.fits(op.Length); err != nil {
+		return err
+	}
+	if op.Base < 0 || op.Base >= len(b.bases) {
+		return fmt.Errorf("copy of base %d of %d: %w", op.Base, len(b.bases), ErrMalformed)
+	}
+	base := b.bases[op.Base]
+	if op.Offset < 0 || op.Offset > base.Size || op.Length > base.Size-op.Offset {
+		return fmt.Errorf("copy of %d bytes at %d of a base of %d: %w", op.Length, op.Offset, base.Size, ErrMalformed)
+	}
+	for offset, left := op.Offset, op.Length; left > 0; {
+		p := b.room()
+		p = p[:min(int64(len(p)), left)]
+		if err := readFull(base.File, p, offset); err != nil {
+			return fmt.Errorf("read base %d at %d: %w", op.Base, offset, err)
+		}
+		offset += int64(len(p))
+		left -= int64(len(p))
+		if err := b.fill(len(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Builder) hole(n int64) error {
+	if err := b.fits(n); err != nil {
+		return err
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	b.sum.hole(b.at, n)
+	b.at += n
+	return nil
+}
+
+func (b *Builder) end(sum Sum) error {
+	if b.offset() != b.size {
+		return fmt.Errorf("end of a file of %d: %w", b.size, ErrMalformed)
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	if err := b.out.Truncate(b.size); err != nil {
+		return err
+	}
+	if b.sum.sum(b.size) != sum {
+		return ErrSum
+	}
+	return nil
+}
+
+// room is what is free of the buffer, up to a multiple of its size in the file, so that writes are aligned.
+func (b *Builder) room() []byte {
+	buf := b.buffers[b.turn]
+	if b.filled == 0 {
+		buf.busy.Wait()
+		if buf.bytes == nil {
+			buf.bytes = make([]byte, min(MaxData, b.size))
+		}
+	}
+	return buf.bytes[b.filled:min(int64(len(buf.bytes)), MaxData-b.at%MaxData)]
+}
+
+// fill counts n bytes more of the buffer, and writes it when it is full.
+func (b *Builder) fill(n int) error {
+	b.filled += n
+	if len(b.room()) > 0 {
+		return nil
+	}
+	return b.flush()
+}
+
+// flush writes what the buffer holds, but for pages of zeros, and passes it on to the sum.
+func (b *Builder) flush() error {
+	buf := b.buffers[b.turn]
+	p := buf.bytes[:b.filled]
+	b.sum.add(p, buf)
+	b.turn, b.filled = (b.turn+1)%len(b.buffers), 0
+	at := b.at
+	b.at += int64(len(p))
+	// from..to is what is to be written.
+	from, to := 0, 0
+	for to < len(p) {
+		n := min(page-int((at+int64(to))%page), len(p)-to)
+		if n == page && zero(p[to:to+n]) {
+			if err := b.write(p[from:to], at+int64(from)); err != nil {
+				return err
+			}
+			from = to + n
+		}
+		to += n
+	}
+	return b.write(p[from:], at+int64(from))
+}
+
+func (b *Builder) write(p []byte, at int64) error {
+	if len(p) == 0 {
+		return nil
+	}
+	_, err := b.out.WriteAt(p, at)
+	return err
+}

@@ -1,0 +1,287 @@
+package delta
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/bits"
+
+	"github.com/zeebo/xxh3"
+)
+
+// A signature on the wire: its version, the power of two of the block, the seed, the number of bases, the size of each
+// (8 bytes each), and then for each block of each base, in order, 6 bytes of the rolling sum and 8 of XXH3. All is
+// little-endian. A block of zeros has 14 bytes of zero: it is never copied. The rolling sum of a short block is zero.
+const (
+	version    = 1
+	headSize   = 11
+	entrySize  = 14
+	signChunk  = 64 << 10
+	signBuffer = 1 << 20
+)
+
+// Sign writes the signature of the bases to w, in pieces of at most 64 KiB, while it reads them. The seed is random, and
+// of this transfer alone. A base that changes meanwhile makes a signature that fits nothing, and no harm.
+func Sign(ctx context.Context, w io.Writer, seed uint64, bases []Base) error {
+	var total int64
+	for _, b := range bases {
+		total += b.Size
+	}
+	if len(bases) > MaxBases {
+		return fmt.Errorf("sign %d bases: at most %d are possible", len(bases), MaxBases)
+	}
+	s := signer{ctx: ctx, w: w, seed: seed, block: blockSize(total), left: maxBlocks}
+	s.out = append(make([]byte, 0, signChunk), version, byte(bits.TrailingZeros(uint(s.block))))
+	s.out = binary.LittleEndian.AppendUint64(s.out, seed)
+	s.out = append(s.out, byte(len(bases)))
+	for _, b := range bases {
+		s.out = binary.LittleEndian.AppendUint64(s.out, uint64(b.Size))
+	}
+	s.buf = make([]byte, min(max(signBuffer, int64(s.block)), max(total, 1)))
+	for i, b := range bases {
+		if err := s.base(b); err != nil {
+			return fmt.Errorf("sign base %d: %w", i, err)
+		}
+	}
+	return s.flush()
+}
+
+type signer struct {
+	ctx   context.Context
+	w     io.Writer
+	seed  uint64
+	block int
+	// left is how many blocks may still be signed.
+	left int64
+	buf  []byte
+	out  []byte
+}
+
+func (s *signer) base(b Base) error {
+	size := b.Size
+	if n := blocks(size, s.block); n > s.left {
+		size = s.left * int64(s.block)
+	}
+	s.left -= blocks(size, s.block)
+	for offset := int64(0); offset < size; {
+		if err := s.ctx.Err(); err != nil {
+			return err
+		}
+		if n := (holeEnd(b.File, offset, size) - offset) / int64(s.block); n > 0 {
+			for range n {
+				if err := s.entry(0, 0); err != nil {
+					return err
+				}
+			}
+			offset += n * int64(s.block)
+			continue
+		}
+		p := s.buf[:min(int64(len(s.buf)), size-offset)]
+		if err := readFull(b.File, p, offset); err != nil {
+			return err
+		}
+		offset += int64(len(p))
+		for len(p) > 0 {
+			n := min(s.block, len(p))
+			if err := s.one(p[:n]); err != nil {
+				return err
+			}
+			p = p[n:]
+		}
+	}
+	return nil
+}
+
+func (s *signer) one(block []byte) error {
+	switch {
+	case zero(block):
+		return s.entry(0, 0)
+	case len(block) < s.block:
+		return s.entry(0, xxh3.HashSeed(block, s.seed))
+	}
+	return s.entry(weakOf(block).key(), xxh3.HashSeed(block, s.seed))
+}
+
+func (s *signer) entry(key, strong uint64) error {
+	if cap(s.out)-len(s.out) < entrySize {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	s.out = binary.LittleEndian.AppendUint32(s.out, uint32(key))
+	s.out = binary.LittleEndian.AppendUint16(s.out, uint16(key>>32))
+	s.out = binary.LittleEndian.AppendUint64(s.out, strong)
+	return nil
+}
+
+func (s *signer) flush() error {
+	if len(s.out) == 0 {
+		return nil
+	}
+	_, err := s.w.Write(s.out)
+	s.out = s.out[:0]
+	return err
+}
+
+// readFull reads all of p, which lies within the size that the file had.
+func readFull(file io.ReaderAt, p []byte, offset int64) error {
+	n, err := file.ReadAt(p, offset)
+	switch {
+	case n == len(p):
+		return nil
+	case err == io.EOF:
+		return ErrChanged
+	}
+	return err
+}
+
+// A Signature is what the sender knows of the bases. The zero Signature takes the bytes of one by Write, in pieces of any
+// size, and grows with what was received, never with what is announced.
+type Signature struct {
+	block  int
+	seed   uint64
+	bases  []signed
+	blocks int
+	// keys and strong are those of all blocks, base after base.
+	keys, strong []uint64
+	// part is the beginning of what is not whole yet.
+	part []byte
+
+	sieve  *sieve
+	weak   map[uint64]struct{}
+	places map[uint64]int32
+}
+
+// signed is a base: its blocks are those from first up to end.
+type signed struct {
+	size       int64
+	first, end int
+}
+
+// Write takes the bytes that follow. An error is ErrMalformed, and the signature of no use.
+func (s *Signature) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		want := s.wanted()
+		if want == 0 {
+			return 0, fmt.Errorf("signature goes on after its end: %w", ErrMalformed)
+		}
+		if len(s.part) == 0 && len(p) >= want {
+			if err := s.take(p[:want]); err != nil {
+				return 0, err
+			}
+			p = p[want:]
+			continue
+		}
+		take := min(want-len(s.part), len(p))
+		s.part = append(s.part, p[:take]...)
+		p = p[take:]
+		if len(s.part) == want {
+			if err := s.take(s.part); err != nil {
+				return 0, err
+			}
+			s.part = s.part[:0]
+		}
+	}
+	return n, nil
+}
+
+// Complete reports whether all of the signature was taken.
+func (s *Signature) Complete() bool { return s.block > 0 && len(s.part) == 0 && s.wanted() == 0 }
+
+// wanted is how long the piece is that comes next: the head, the sizes, a block, or nothing.
+func (s *Signature) wanted() int {
+	switch {
+	case s.block == 0:
+		return headSize
+	case len(s.bases) > 0 && s.bases[0].size < 0:
+		return 8 * len(s.bases)
+	case len(s.keys) < s.blocks:
+		return entrySize
+	}
+	return 0
+}
+
+func (s *Signature) take(p []byte) error {
+	switch {
+	case s.block == 0:
+		if p[0] != version || p[1] < 12 || p[1] > 24 || p[10] > MaxBases {
+			return fmt.Errorf("signature of version %d with blocks of 2^%d and %d bases: %w", p[0], p[1], p[10], ErrMalformed)
+		}
+		s.block, s.seed = 1<<p[1], binary.LittleEndian.Uint64(p[2:])
+		for range p[10] {
+			s.bases = append(s.bases, signed{size: -1})
+		}
+	case len(p) == entrySize:
+		s.keys = append(s.keys, uint64(binary.LittleEndian.Uint32(p))|uint64(binary.LittleEndian.Uint16(p[4:]))<<32)
+		s.strong = append(s.strong, binary.LittleEndian.Uint64(p[6:]))
+	default:
+		return s.takeSizes(p)
+	}
+	return nil
+}
+
+func (s *Signature) takeSizes(p []byte) error {
+	for i := range s.bases {
+		size := int64(binary.LittleEndian.Uint64(p[8*i:]))
+		if size < 0 {
+			return fmt.Errorf("signature of a base of %d bytes: %w", uint64(size), ErrMalformed)
+		}
+		n := min(blocks(size, s.block), int64(maxBlocks-s.blocks))
+		s.bases[i] = signed{size: size, first: s.blocks, end: s.blocks + int(n)}
+		s.blocks += int(n)
+	}
+	return nil
+}
+
+// index makes ready what finds a block.
+func (s *Signature) index() {
+	if s.sieve != nil {
+		return
+	}
+	s.sieve = newSieve(len(s.keys))
+	s.weak = make(map[uint64]struct{}, len(s.keys))
+	s.places = make(map[uint64]int32, len(s.keys))
+	s.sieve.add(0) // zeros, which are a hole
+	for _, b := range s.bases {
+		for i := b.first; i < b.end; i++ {
+			if s.length(b, i) < s.block || s.strong[i] == 0 {
+				continue
+			}
+			s.sieve.add(s.keys[i])
+			s.weak[s.keys[i]] = struct{}{}
+			if _, known := s.places[s.strong[i]]; !known {
+				s.places[s.strong[i]] = int32(i)
+			}
+		}
+	}
+}
+
+// length is that of block i, which is one of b.
+func (s *Signature) length(b signed, i int) int {
+	return int(min(int64(s.block), b.size-s.offset(b, i)))
+}
+
+// offset is where block i is in b, its base.
+func (s *Signature) offset(b signed, i int) int64 { return int64(i-b.first) * int64(s.block) }
+
+// lengthOf is that of block i.
+func (s *Signature) lengthOf(i int) int { return s.length(s.bases[s.baseOf(i)], i) }
+
+// baseOf is the number of the base that has block i.
+func (s *Signature) baseOf(i int) int {
+	at := 0
+	for i >= s.bases[at].end {
+		at++
+	}
+	return at
+}
+
+// after is the n-th block after block i of the same base, or -1.
+func (s *Signature) after(i int, n int64) int {
+	if n >= int64(s.bases[s.baseOf(i)].end-i) {
+		return -1
+	}
+	return i + int(n)
+}
