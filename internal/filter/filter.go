@@ -54,7 +54,7 @@ type matcher interface {
 }
 
 // New compiles rules. The last rule that matches a path decides, but nothing can take back
-// what Own, Partial, Trash and Hidden drop. All rules that do not compile are in the error, joined.
+// what Own, Partial, Trash, Temp and Hidden drop. All rules that do not compile are in the error, joined.
 func New(rules ...Rule) (*Filter, error) {
 	f := &Filter{dirs: newDirCache(maxDirs)}
 	var errs []error
@@ -70,7 +70,7 @@ func New(rules ...Rule) (*Filter, error) {
 			continue
 		}
 		// What is our own is on no target: it does not keep a directory from being removed there.
-		f.any = f.any || r.Type != typeOwn && r.Type != typePartial && r.Type != typeTrash
+		f.any = f.any || r.Type != typeOwn && r.Type != typePartial && r.Type != typeTrash && r.Type != typeTemp
 		if r.Type == typeRegex || r.Type == typeGlob {
 			f.rules = append(f.rules, m)
 		} else {

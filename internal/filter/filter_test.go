@@ -128,7 +128,8 @@ func TestHiddenDropsWhat254Dropped(t *testing.T) {
 
 func TestOwnFilesAreDroppedWhateverIsIncluded(t *testing.T) {
 	f := mustNew(t, append([]Rule{Own("var/state"), Own("x.log")}, globs("!*", "!**/*")...)...)
-	verdicts(t, f, "var/ var/other d/x.log", "var/state/ var/state/journal x.log .sersync-partial/ d/.sersync-partial/x .sersync-partial?")
+	verdicts(t, f, "var/ var/other d/x.log", "var/state/ var/state/journal x.log .sersync-partial/ d/.sersync-partial/x .sersync-partial? .sersync-tmp.x d/.sersync-tmp.x/y")
+	verdicts(t, f, ".sersync-tmp .sersync-tmpx x.sersync-tmp.x", "")
 	if v := f.Verdict("x.log", File); v.Rule != "built-in: x.log belongs to sersync" {
 		t.Errorf("rule %s", v.Rule)
 	}

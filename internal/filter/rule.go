@@ -18,6 +18,7 @@ const (
 	typePartial
 	typeMounts
 	typeTrash
+	typeTemp
 )
 
 // Rule is a rule as it stands in a configuration, not compiled yet.
@@ -64,8 +65,14 @@ const TrashName = ".sersync-trash"
 // Trash drops TrashName at any depth. Every Filter has this rule.
 func Trash() Rule { return Rule{Type: typeTrash} }
 
+// TempPrefix begins the name under which a target of our own has what is on its way to its place.
+const TempPrefix = ".sersync-tmp."
+
+// Temp drops what begins with TempPrefix at any depth. Every Filter has this rule.
+func Temp() Rule { return Rule{Type: typeTemp} }
+
 // BuiltIn are the rules that every Filter has.
-func BuiltIn() []Rule { return []Rule{Partial(), Trash()} }
+func BuiltIn() []Rule { return []Rule{Partial(), Trash(), Temp()} }
 
 // String is what a person sees of the rule: its place and what it says.
 func (r Rule) String() string {
@@ -89,6 +96,8 @@ func (r Rule) String() string {
 		what = "one_file_system: nothing below a mount point"
 	case typeTrash:
 		what = "built-in: " + TrashName + " holds what was removed"
+	case typeTemp:
+		what = "built-in: names that begin with " + TempPrefix + " are ours"
 	}
 	if r.Place == "" {
 		return what
@@ -110,6 +119,8 @@ func (r Rule) compile(f *Filter) (matcher, error) {
 		return ownMatcher{base, change.Path(r.Pattern)}, nil
 	case typeTrash:
 		return nameMatcher{base, TrashName}, nil
+	case typeTemp:
+		return prefixMatcher{base, TempPrefix}, nil
 	default:
 		return nameMatcher{base, PartialName}, nil
 	}
@@ -174,6 +185,13 @@ type nameMatcher struct {
 }
 
 func (m nameMatcher) match(s *subject) bool { return s.name == m.entry }
+
+type prefixMatcher struct {
+	named
+	prefix string
+}
+
+func (m prefixMatcher) match(s *subject) bool { return strings.HasPrefix(s.name, m.prefix) }
 
 // CheckRegex says why an expression would not compile.
 func CheckRegex(expression string) error {

@@ -1,0 +1,243 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/change"
+	"sersync/internal/filter"
+)
+
+// File is new content on its way to its place. It ends with Place, Keep or Discard; Discard afterwards does nothing. It is for one
+// goroutine.
+type File struct {
+	t    *Tree
+	d    *dir
+	p    change.Path
+	a    Attr
+	keep bool
+	tmp  string
+	fd   int
+	// at is where Write goes on; end is the furthest that was written, or left out as a hole.
+	at, end, size int64
+}
+
+// Create begins new content of the regular file p. With keep a directory that is not empty does not make way for it.
+func (t *Tree) Create(p change.Path, a Attr, keep bool) (*File, error) {
+	f := &File{t: t, p: p, a: a, keep: keep}
+	create := func(d *dir, name string) error {
+		tmp := t.temp(name)
+		fd, err := unix.Openat(d.fd, tmp, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			return err
+		}
+		f.d, f.tmp, f.fd = d, tmp, fd
+		t.dirs.hold(d)
+		return nil
+	}
+	err := t.within(p, create)
+	if err != nil && t.room(err) {
+		err = t.within(p, create)
+	}
+	if err != nil {
+		return nil, t.fail("create", p, err)
+	}
+	return f, nil
+}
+
+// Write writes where the last Write or Hole ended.
+func (f *File) Write(b []byte) (int, error) {
+	n, err := f.WriteAt(b, f.at)
+	f.at += int64(n)
+	return n, err
+}
+
+// WriteAt does not move where Write goes on.
+func (f *File) WriteAt(b []byte, at int64) (n int, err error) {
+	for n < len(b) {
+		var k int
+		k, err = unix.Pwrite(f.fd, b[n:], at+int64(n))
+		n += max(k, 0)
+		if err == unix.EINTR || err != nil && f.t.room(err) {
+			continue
+		}
+		if err != nil {
+			err = f.t.fail("write", f.p, err)
+			break
+		}
+	}
+	f.reached(at+int64(n), true)
+	return n, err
+}
+
+func (f *File) reached(end int64, written bool) {
+	f.end = max(f.end, end)
+	if written {
+		f.size = max(f.size, end)
+	}
+}
+
+// Hole goes on n bytes further. What is between reads as zeros and takes no space.
+func (f *File) Hole(n int64) {
+	f.at += n
+	f.reached(f.at, false)
+}
+
+// CopyFrom takes n bytes from another file; where the file system can, without copying them. Holes stay holes.
+func (f *File) CopyFrom(base *os.File, from, at, n int64) error {
+	for n > 0 {
+		data, hole := segment(base, from, n)
+		if skip := min(data-from, n); skip > 0 {
+			from, at, n = from+skip, at+skip, n-skip
+			f.reached(at, false)
+			continue
+		}
+		size := min(hole-from, n)
+		if err := f.copySome(base, from, at, size); err != nil {
+			return f.t.fail("copy to", f.p, err)
+		}
+		from, at, n = from+size, at+size, n-size
+		f.reached(at, true)
+	}
+	return nil
+}
+
+// segment finds data at or behind an offset, and the hole after it. Without an answer all is data.
+func segment(file *os.File, from, n int64) (data, hole int64) {
+	fd := int(file.Fd())
+	data, err := unix.Seek(fd, from, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) {
+		// The rest is a hole, or the file ends before: that is for the copy to find.
+		if end, err := unix.Seek(fd, 0, unix.SEEK_END); err == nil && end >= from+n {
+			return from + n, from + n
+		}
+	}
+	if err != nil {
+		return from, from + n
+	}
+	if hole, err = unix.Seek(fd, data, unix.SEEK_HOLE); err != nil || hole <= data {
+		return data, max(data, from) + n
+	}
+	return data, hole
+}
+
+func (f *File) copySome(base *os.File, from, at, n int64) error {
+	for n > 0 {
+		in, out := from, at
+		k, err := unix.CopyFileRange(int(base.Fd()), &in, f.fd, &out, int(min(n, 1<<30)), 0)
+		switch {
+		case err == unix.EINTR || err != nil && f.t.room(err):
+			continue
+		case isAny(err, unix.EXDEV, unix.EINVAL, unix.EOPNOTSUPP, unix.ENOSYS, unix.EBADF, unix.EPERM):
+			_, err := io.CopyN(io.NewOffsetWriter(f, at), io.NewSectionReader(base, from, n), n)
+			return err
+		case err != nil:
+			return err
+		case k == 0:
+			return io.ErrUnexpectedEOF
+		}
+		from, at, n = from+int64(k), at+int64(k), n-int64(k)
+	}
+	return nil
+}
+
+// Place gives the content its attributes and its place. It has to be as long as its attributes say.
+func (f *File) Place() (Done, error) {
+	defer f.Discard()
+	if f.end != f.a.Size {
+		return Done{}, f.t.fail("place", f.p, fmt.Errorf("%w: %d bytes of %d", ErrContent, f.end, f.a.Size))
+	}
+	done, err := f.dress()
+	if err == nil {
+		err = f.close() // a network file system may find here that there is no room
+	}
+	if err == nil {
+		f.t.gate.RLock()
+		defer f.t.gate.RUnlock()
+		err = f.t.place(f.d, f.tmp, f.p, f.keep)
+	}
+	if err != nil {
+		return Done{}, f.t.fail("place", f.p, err)
+	}
+	f.tmp = ""
+	done.Changed = true
+	return done, nil
+}
+
+func (f *File) dress() (Done, error) {
+	if err := f.stretch(); err != nil {
+		return Done{}, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return Done{}, err
+	}
+	return f.t.dress(node{fd: f.fd}, &st, f.p, &f.a)
+}
+
+// stretch makes a hole of what is at the end.
+func (f *File) stretch() error {
+	if f.size >= f.end {
+		return nil
+	}
+	f.size = f.end
+	return unix.Ftruncate(f.fd, f.end)
+}
+
+// Keep keeps what there is of a large file for the next try: see Tree.Partial.
+func (f *File) Keep() error {
+	defer f.Discard()
+	err := f.stretch()
+	if err == nil {
+		err = f.close()
+	}
+	if err == nil {
+		err = f.keepPart()
+	}
+	if err != nil {
+		return f.t.fail("keep the part of", f.p, err)
+	}
+	f.tmp = ""
+	return nil
+}
+
+func (f *File) keepPart() error {
+	if err := unix.Mkdirat(f.d.fd, filter.PartialName, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	return f.t.within(partial(f.p), func(d *dir, name string) error {
+		err := unix.Renameat(f.d.fd, f.tmp, d.fd, name)
+		if errors.Is(err, unix.EISDIR) {
+			if err = removeTree(d.fd, name); err == nil {
+				err = unix.Renameat(f.d.fd, f.tmp, d.fd, name)
+			}
+		}
+		return err
+	})
+}
+
+// Discard removes what was written.
+func (f *File) Discard() {
+	_ = f.close()
+	if f.d == nil {
+		return
+	}
+	if f.tmp != "" {
+		_ = unix.Unlinkat(f.d.fd, f.tmp, 0)
+	}
+	f.t.leave(f.d)
+	f.d = nil
+}
+
+func (f *File) close() error {
+	if f.fd < 0 {
+		return nil
+	}
+	err := unix.Close(f.fd)
+	f.fd = -1
+	return err
+}

@@ -1,0 +1,153 @@
+package apply
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/change"
+)
+
+// Move is a rename. From is a path as it was before all moves that are done together, To one as it is after them.
+type Move struct{ From, To change.Path }
+
+// Rename does those moves whose From is there and whose To is free, or becomes free by them: names may be exchanged. It says of each
+// move why it was not done, nil when it was. What was not done is where it was, as far as that can be.
+func (t *Tree) Rename(moves []Move) []error {
+	t.gate.RLock()
+	defer t.gate.RUnlock()
+	errs := make([]error, len(moves))
+	apart := apart(moves)
+	if t.mustSync(moves, apart) {
+		if err := t.Sync(); err != nil {
+			return slices.Repeat([]error{err}, len(moves))
+		}
+	}
+	var tangled []int
+	for i, m := range moves {
+		if apart[i] {
+			errs[i] = t.move(m)
+		} else {
+			tangled = append(tangled, i)
+		}
+	}
+	// The deepest is taken away first, and put down last.
+	aside := make([]*aside, len(moves))
+	byDepth(tangled, func(i int) change.Path { return moves[i].From })
+	for _, i := range slices.Backward(tangled) {
+		aside[i], errs[i] = t.putAside(moves[i])
+	}
+	byDepth(tangled, func(i int) change.Path { return moves[i].To })
+	for _, i := range tangled {
+		if aside[i] != nil {
+			errs[i] = t.putBack(aside[i], moves[i])
+		}
+	}
+	return errs
+}
+
+// mustSync: an old version that waits belongs to the name of its file, and is found by the path of its directory.
+func (t *Tree) mustSync(moves []Move, apart []bool) bool {
+	if slices.Contains(apart, false) {
+		return t.waiting.has(change.Root)
+	}
+	return slices.ContainsFunc(moves, func(m Move) bool { return t.waiting.has(m.From) })
+}
+
+// apart says of each move whether it has nothing to do with the others: no path of it is one of theirs, nor above or below one.
+func apart(moves []Move) []bool {
+	owner := make(map[change.Path]int, 2*len(moves))
+	apart := make([]bool, len(moves))
+	for i := range apart {
+		apart[i] = true
+	}
+	meet := func(i int, p change.Path) {
+		if other, ok := owner[p]; ok && other != i {
+			apart[i], apart[other] = false, false
+		}
+	}
+	for i, m := range moves {
+		for _, p := range []change.Path{m.From, m.To} {
+			meet(i, p)
+			owner[p] = i
+		}
+	}
+	for i, m := range moves {
+		for _, p := range []change.Path{m.From, m.To} {
+			for ; p != change.Root; p = p.Parent() {
+				meet(i, p)
+			}
+		}
+	}
+	return apart
+}
+
+// byDepth sorts moves so that what is above comes first.
+func byDepth(moves []int, path func(int) change.Path) {
+	slices.SortStableFunc(moves, func(a, b int) int {
+		return strings.Count(string(path(a)), "/") - strings.Count(string(path(b)), "/")
+	})
+}
+
+// move does a move that has nothing to do with others.
+func (t *Tree) move(m Move) error {
+	err := t.within(m.From, func(from *dir, name string) error {
+		return t.land(from, name, m)
+	})
+	if err != nil {
+		return t.fail("rename", m.From, err)
+	}
+	t.waiting.moved(m.From, m.To)
+	return nil
+}
+
+// land renames an entry to where m leads.
+func (t *Tree) land(from *dir, name string, m Move) error {
+	err := t.within(m.To, func(to *dir, other string) error {
+		t.touch(from)
+		t.touch(to)
+		return renameNew(from, name, to, other)
+	})
+	t.dirs.forget(m.From)
+	t.dirs.forget(m.To)
+	if errors.Is(err, unix.EEXIST) {
+		return ErrInTheWay
+	}
+	return err
+}
+
+// aside is what has a temporary name until all others of its kind have one.
+type aside struct {
+	d   *dir
+	tmp string
+}
+
+func (t *Tree) putAside(m Move) (*aside, error) {
+	var a *aside
+	err := t.within(m.From, func(d *dir, name string) error {
+		tmp := t.temp(name)
+		if err := unix.Renameat(d.fd, name, d.fd, tmp); err != nil {
+			return err
+		}
+		t.dirs.hold(d)
+		a = &aside{d, tmp}
+		return nil
+	})
+	t.dirs.forget(m.From)
+	if err != nil {
+		return nil, t.fail("rename", m.From, err)
+	}
+	return a, nil
+}
+
+// putBack gives what is aside its new name, or else its old one.
+func (t *Tree) putBack(a *aside, m Move) error {
+	defer t.leave(a.d)
+	err := t.land(a.d, a.tmp, m)
+	if err == nil {
+		return nil
+	}
+	return t.fail("rename", m.From, errors.Join(err, renameNew(a.d, a.tmp, a.d, m.From.Name())))
+}

@@ -1,0 +1,146 @@
+package apply
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/change"
+)
+
+// Ways that a file system or an old kernel may not know.
+var unknownWay = []error{unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP}
+
+// maxTries bounds how often something that comes and goes in the place of a path is looked at again.
+const maxTries = 16
+
+// place gives the regular file tmp the name of p, in the same directory. Afterwards tmp is gone, or waits.
+func (t *Tree) place(d *dir, tmp string, p change.Path, keep bool) error {
+	t.touch(d)
+	if !t.lasting || d.dev != t.top.dev {
+		return t.overwrite(d, tmp, p, keep)
+	}
+	for range maxTries {
+		again, err := t.placeLasting(d, tmp, p, keep)
+		if !again {
+			return err
+		}
+	}
+	return errBusy
+}
+
+// overwrite is a rename over whatever is there: of what has no content to lose, or where nothing is lost with the power.
+func (t *Tree) overwrite(d *dir, tmp string, p change.Path, keep bool) error {
+	for range maxTries {
+		err := unix.Renameat(d.fd, tmp, d.fd, p.Name())
+		if !isAny(err, unix.EISDIR, unix.ENOTDIR, unix.ENOTEMPTY, unix.EEXIST) {
+			return err
+		}
+		// A directory in place of a file needs to be asked of nobody.
+		again, old, err := t.swap(d, tmp, p, keep && errors.Is(err, unix.EISDIR))
+		if again {
+			continue
+		}
+		if err != nil || old == "" {
+			return err
+		}
+		return removeTree(d.fd, old)
+	}
+	return errBusy
+}
+
+// placeLasting places what may not yet be on the disk, so that a loss of power can be told: see the comment of the package.
+func (t *Tree) placeLasting(d *dir, tmp string, p change.Path, keep bool) (again bool, err error) {
+	var st unix.Stat_t
+	err = unix.Fstatat(d.fd, p.Name(), &st, unix.AT_SYMLINK_NOFOLLOW)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return t.placeNew(d, tmp, p)
+	case err != nil:
+		return false, err
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+		again, old, err := t.swap(d, tmp, p, keep)
+		if again || err != nil || old == "" {
+			return again, err
+		}
+		return false, t.wait(d, old, 0)
+	}
+	err = unix.Renameat2(d.fd, tmp, d.fd, p.Name(), unix.RENAME_EXCHANGE)
+	switch {
+	case err == nil && st.Nlink > 1:
+		return false, t.wait(d, tmp, 0)
+	case err == nil:
+		return false, t.wait(d, tmp, st.Blocks*512)
+	case errors.Is(err, unix.ENOENT):
+		return true, nil
+	case isAny(err, unknownWay...):
+		err = unix.Renameat(d.fd, tmp, d.fd, p.Name())
+		return errors.Is(err, unix.EISDIR), err
+	}
+	return false, err
+}
+
+func (t *Tree) placeNew(d *dir, tmp string, p change.Path) (again bool, err error) {
+	err = unix.Linkat(d.fd, tmp, d.fd, p.Name(), 0)
+	switch {
+	case err == nil:
+		return false, t.wait(d, tmp, 0)
+	case errors.Is(err, unix.EEXIST):
+		return true, nil
+	case isAny(err, append(unknownWay, unix.EPERM)...): // FAT says EPERM of links
+		err = renameNew(d, tmp, d, p.Name())
+		return errors.Is(err, unix.EEXIST), err
+	}
+	return false, err
+}
+
+// renameNew renames to a name that is free.
+func renameNew(from *dir, name string, to *dir, other string) error {
+	err := unix.Renameat2(from.fd, name, to.fd, other, unix.RENAME_NOREPLACE)
+	if !isAny(err, unknownWay...) {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(to.fd, other, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil {
+		return unix.EEXIST
+	}
+	return unix.Renameat(from.fd, name, to.fd, other)
+}
+
+// swap puts tmp in the place of p where one of both is a directory, and says under which name the old thing is now; none
+// when it went.
+func (t *Tree) swap(d *dir, tmp string, p change.Path, keep bool) (again bool, old string, err error) {
+	name := p.Name()
+	if keep {
+		return t.swapEmpty(d, p)
+	}
+	defer t.dirs.forget(p)
+	err = unix.Renameat2(d.fd, tmp, d.fd, name, unix.RENAME_EXCHANGE)
+	if errors.Is(err, unix.ENOENT) {
+		return true, "", nil
+	}
+	if !isAny(err, unknownWay...) {
+		return false, tmp, err
+	}
+	// It cannot be done in one step here.
+	old = t.temp(name)
+	if err := unix.Renameat(d.fd, name, d.fd, old); err != nil {
+		return errors.Is(err, unix.ENOENT), "", err
+	}
+	if err := renameNew(d, tmp, d, name); err != nil {
+		return false, "", errors.Join(err, renameNew(d, old, d, name))
+	}
+	return false, old, nil
+}
+
+// swapEmpty removes a directory that is empty.
+func (t *Tree) swapEmpty(d *dir, p change.Path) (again bool, old string, err error) {
+	left, err := t.removeEmpty(d, p)
+	switch {
+	case left:
+		return false, "", ErrInTheWay
+	case err == nil, errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return true, "", nil
+	}
+	return false, "", err
+}

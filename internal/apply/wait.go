@@ -1,0 +1,206 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/change"
+	"sersync/internal/filter"
+)
+
+const (
+	// What may wait for a Sync: past a bound one is done at once.
+	maxWaiting      = 8192
+	maxWaitingBytes = 256 << 20
+)
+
+// waiting are the temporary names that go after the next Sync, by directory: old versions of what was replaced, and second names of
+// what is new. It also knows which file systems were changed besides that of the root.
+type waiting struct {
+	syncing sync.Mutex // one Sync at a time
+	mu      sync.Mutex
+	names   map[change.Path][]string
+	mounts  map[uint64]change.Path
+	count   int
+	bytes   int64
+}
+
+// wait has a temporary name removed by the next Sync. bytes is what it keeps on the disk.
+func (t *Tree) wait(d *dir, tmp string, bytes int64) error {
+	w := &t.waiting
+	w.mu.Lock()
+	if w.names == nil {
+		w.names = make(map[change.Path][]string)
+	}
+	w.names[d.path] = append(w.names[d.path], tmp)
+	w.count++
+	w.bytes += bytes
+	w.mu.Unlock()
+	if !w.full() {
+		return nil
+	}
+	w.syncing.Lock()
+	defer w.syncing.Unlock()
+	if !w.full() {
+		return nil
+	}
+	return t.sync()
+}
+
+func (w *waiting) full() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.count > maxWaiting || w.bytes > maxWaitingBytes
+}
+
+// touch notes that something was changed in d.
+func (t *Tree) touch(d *dir) {
+	if d.dev == t.top.dev {
+		return
+	}
+	w := &t.waiting
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mounts == nil {
+		w.mounts = make(map[uint64]change.Path)
+	}
+	w.mounts[d.dev] = d.path
+}
+
+// has reports whether anything waits, for p or for anybody.
+func (w *waiting) has(p change.Path) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p == change.Root {
+		return w.count > 0
+	}
+	for _, tmp := range w.names[p.Parent()] {
+		if strings.HasPrefix(tmp[len(filter.TempPrefix):], hash(p.Name())) {
+			return true
+		}
+	}
+	return false
+}
+
+// moved follows a directory that was renamed.
+func (w *waiting) moved(from, to change.Path) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for path, names := range w.names {
+		if path == from || path.Below(from) {
+			delete(w.names, path)
+			at := to + path[len(from):]
+			w.names[at] = append(w.names[at], names...)
+		}
+	}
+}
+
+// Sync makes durable what was done before it was called. When it has returned nil, a loss of power takes nothing of that back.
+func (t *Tree) Sync() error {
+	t.waiting.syncing.Lock()
+	defer t.waiting.syncing.Unlock()
+	return t.sync()
+}
+
+// sync also makes the removal of the temporary names durable: one that was found after a loss of power would have Recover take
+// back what was synced.
+func (t *Tree) sync() error {
+	w := &t.waiting
+	w.mu.Lock()
+	names, mounts, count, bytes := w.names, w.mounts, w.count, w.bytes
+	w.names, w.mounts, w.count, w.bytes = nil, nil, 0, 0
+	w.mu.Unlock()
+	err := t.syncAll(mounts)
+	if err == nil && len(names) > 0 {
+		for at, some := range names {
+			if e := t.reap(at, some); e != nil {
+				err = errors.Join(err, e)
+				continue
+			}
+			delete(names, at)
+		}
+		err = errors.Join(err, t.syncAll(mounts))
+	}
+	if err == nil {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.names == nil {
+		w.names = make(map[change.Path][]string)
+	}
+	for at, some := range names {
+		w.names[at] = append(w.names[at], some...)
+	}
+	for dev, path := range mounts {
+		if w.mounts == nil {
+			w.mounts = make(map[uint64]change.Path)
+		}
+		w.mounts[dev] = path
+	}
+	w.count += count
+	w.bytes += bytes
+	return fmt.Errorf("sync target %q: %w", t.name, err)
+}
+
+func (t *Tree) syncAll(mounts map[uint64]change.Path) error {
+	err := unix.Syncfs(t.top.fd)
+	for dev, path := range mounts {
+		d, e := t.enter(path)
+		if e != nil {
+			continue // it was unmounted, which syncs, or removed
+		}
+		if d.dev == dev {
+			err = errors.Join(err, unix.Syncfs(d.fd))
+		}
+		t.leave(d)
+	}
+	return err
+}
+
+// reap removes temporary names from a directory, whose time stays.
+func (t *Tree) reap(at change.Path, names []string) error {
+	d, err := t.enter(at)
+	if notThere(err) {
+		return nil // the directory went, and they with it
+	}
+	if err != nil {
+		return err
+	}
+	defer t.leave(d)
+	t.times.Lock()
+	defer t.times.Unlock()
+	var before unix.Stat_t
+	if err := unix.Fstat(d.fd, &before); err != nil {
+		return err
+	}
+	for _, name := range names {
+		err := unix.Unlinkat(d.fd, name, 0)
+		if errors.Is(err, unix.EISDIR) {
+			err = t.reapDir(d, name)
+		}
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+	}
+	_ = node{fd: d.fd}.setMtime(before.Mtim.Nano()) // it may belong to another; then it was not set before either
+	return nil
+}
+
+// reapDir takes the name away first, so that no Recover goes back to half a directory.
+func (t *Tree) reapDir(d *dir, name string) error {
+	other := t.temp(name)
+	if err := unix.Renameat(d.fd, name, d.fd, other); err != nil {
+		return err
+	}
+	return removeTree(d.fd, other)
+}
+
+// room makes some after ENOSPC: what waits holds space. It reports whether trying again may help.
+func (t *Tree) room(err error) bool {
+	return isAny(err, unix.ENOSPC, unix.EDQUOT) && t.waiting.has(change.Root) && t.Sync() == nil
+}
