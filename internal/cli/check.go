@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"time"
@@ -164,7 +163,7 @@ func details(t config.Target) string {
 
 // askTarget asks a target and says what came back. It reports whether the target can be used.
 func (a *app) askTarget(ctx context.Context, t config.Target, patience time.Duration) bool {
-	there, err := daemon.NewTransport(t, slog.New(slog.DiscardHandler))
+	there, err := daemon.NewTransport(t, daemon.TransportOptions{Version: Version})
 	if err != nil {
 		fmt.Fprintf(a.out, "    cannot be used: %v\n", err)
 		return false

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"time"
 
@@ -62,7 +61,7 @@ func (a *app) examine(ctx context.Context, f doctorFlags) error {
 	o := doctor.Options{
 		File: f.file, Probe: f.probe, Proc: "/proc", Fstab: "/etc/fstab", Exports: exports.Tables(),
 		Open: func(t config.Target) (transport.Transport, error) {
-			return daemon.NewTransport(t, slog.New(slog.DiscardHandler))
+			return daemon.NewTransport(t, daemon.TransportOptions{Version: Version})
 		},
 	}
 	if o.File == "" {

@@ -117,7 +117,7 @@ func (f syncFlags) edit(s *config.Source) {
 	}
 	for i := range s.Targets {
 		t := &s.Targets[i]
-		if t.Kind == config.Daemon {
+		if t.Kind == config.Daemon || t.Kind == config.Native {
 			t.PasswordFile = password
 		}
 		if t.Kind != config.Local && t.Port == 0 {

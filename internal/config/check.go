@@ -75,7 +75,7 @@ func overlap(a, b Target) bool {
 	if a.Kind != b.Kind || !strings.EqualFold(a.Host, b.Host) {
 		return false
 	}
-	if a.Kind == Daemon && a.Address() != b.Address() || a.Port != b.Port {
+	if (a.Kind == Daemon || a.Kind == Native) && a.Address() != b.Address() || a.Port != b.Port {
 		return false
 	}
 	return a.Path == b.Path || strings.HasPrefix(a.Path, b.Path+"/") || strings.HasPrefix(b.Path, a.Path+"/")
@@ -88,14 +88,16 @@ func (r *report) checkMachine(c *Config) {
 		r.checkSource(s)
 		r.checkHookFiles(s)
 		for _, t := range s.Targets {
-			programs["rsync"] = true
+			if t.Rsync() {
+				programs["rsync"] = true
+			}
 			switch t.Kind {
 			case Local:
 				r.checkApart(s, t)
 			case SSH:
 				programs["ssh"] = true
 				r.checkKey(t)
-			case Daemon:
+			case Daemon, Native:
 				r.checkPassword(s, t)
 			}
 		}

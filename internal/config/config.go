@@ -6,6 +6,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -134,6 +135,8 @@ const (
 	SSH
 	// Local is a directory of this machine.
 	Local
+	// Native is our own stream to a "sersync receive": sersync://USER@HOST:PORT/MODULE.
+	Native
 )
 
 func (k Kind) String() string {
@@ -144,6 +147,8 @@ func (k Kind) String() string {
 		return "ssh"
 	case Local:
 		return "local"
+	case Native:
+		return "native"
 	}
 	return "unknown"
 }
@@ -152,17 +157,17 @@ func (k Kind) String() string {
 type Target struct {
 	Place Place
 	Kind  Kind
-	// User logs in; empty for none (Daemon) or for what ssh says itself.
+	// User logs in; empty for none (Daemon, Native) or for what ssh says itself.
 	User string
 	// Host is a name or an address; an IPv6 address without brackets. Empty for Local.
 	Host string
-	// Port is that of the rsync daemon or of sshd. 0, the default, is 873, or what ssh says itself.
+	// Port is that of the rsync daemon, of the receiver or of sshd. 0, the default, is 873, 8730, or what ssh says itself.
 	Port int
-	// Path is MODULE or MODULE/PATH of a daemon, the absolute directory there for SSH, here for Local.
+	// Path is MODULE or MODULE/PATH of a daemon, MODULE of a receiver, the absolute directory there for SSH, here for Local.
 	Path string
-	// PasswordFile holds the password alone, for a daemon. Empty for none.
+	// PasswordFile holds the password alone, for a daemon or a receiver. Empty for none.
 	PasswordFile string
-	// Params are rsync's options, complete (nothing is to be added but what a run itself needs),
+	// Params are rsync's options, where rsync carries the data, complete (nothing is to be added but what a run itself needs),
 	// each one word: flags in the short form where there is one ("-a"), values behind "=" ("--chmod=D755").
 	// What 2.5.4 users wrote is in it as far as it may be passed on, -r and -u included. Default: -a.
 	Params []string
@@ -178,7 +183,8 @@ type Target struct {
 	SSHOptions []string
 	// Warm keeps an rsync ready for the next batch while there is activity. Default true.
 	Warm bool
-	// Pace is the shortest time from the start of one batch to the start of the next. Default 40 ms; negative is none ("pace: 0").
+	// Pace is the shortest time from the start of one batch to the start of the next; negative is none ("pace: 0"). Default 40 ms with
+	// rsync, where a batch is dear, and none without.
 	Pace time.Duration
 	// Quiet delays every batch until nothing was marked for so long. Default 0.
 	Quiet time.Duration
@@ -188,6 +194,8 @@ type Target struct {
 	DeadAfter int
 	// Trash is for how many days the target keeps what is removed there. Default 0: what is removed is gone.
 	Trash int
+	// Durable: what is acked is on the target's disk, where our own code writes it ("durability: durable"). Default false.
+	Durable bool
 	// Hooks are told of what happens with this target. Neither AllTargetsAcked nor DeletesHeld is among them.
 	Hooks []Hook
 }
@@ -237,7 +245,7 @@ func (p Place) String() string {
 	return p.File + ":" + strconv.Itoa(p.Line)
 }
 
-// URL is the target in one line: rsync://USER@HOST:PORT/MODULE, USER@HOST:PATH (ssh://USER@HOST:PORT/PATH when it
+// URL is the target in one line: rsync:// or sersync://USER@HOST:PORT/MODULE, USER@HOST:PATH (ssh://USER@HOST:PORT/PATH when it
 // has a port), or the directory. It holds no password. Within a source it is unique.
 func (t Target) URL() string {
 	if t.Kind == Local {
@@ -257,16 +265,33 @@ func (t Target) URL() string {
 	switch {
 	case t.Kind == Daemon:
 		return "rsync://" + authority + "/" + t.Path
+	case t.Kind == Native:
+		return "sersync://" + authority + "/" + t.Path
 	case t.Port != 0:
 		return "ssh://" + authority + t.Path
 	}
 	return authority + ":" + t.Path
 }
 
-// Address is HOST:PORT of a daemon, for a connection of our own.
+// Rsync reports whether rsync carries the data. To a directory of this machine it does so for what only rsync can.
+func (t Target) Rsync() bool {
+	plain := func(param string) bool { return param == "-a" || param == "-x" }
+	switch t.Kind {
+	case Native:
+		return false
+	case Local:
+		return t.Trash > 0 || len(t.Params) == 0 || slices.ContainsFunc(t.Params, func(p string) bool { return !plain(p) })
+	}
+	return true
+}
+
+// Address is HOST:PORT of a daemon or a receiver, for a connection of our own.
 func (t Target) Address() string {
 	port := t.Port
-	if port == 0 {
+	switch {
+	case port == 0 && t.Kind == Native:
+		port = NativePort
+	case port == 0:
 		port = daemonPort
 	}
 	return net.JoinHostPort(t.Host, strconv.Itoa(port))

@@ -30,6 +30,8 @@ const (
 	defaultParams         = "-artuz"
 
 	daemonPort = 873
+	// NativePort is where "sersync receive" listens.
+	NativePort = 8730
 )
 
 func newSource(place Place, path string) Source {
@@ -44,7 +46,7 @@ func newSource(place Place, path string) Source {
 func newTarget(place Place) Target {
 	return Target{
 		Place: place, Timeout: defaultTimeout, ConnectTimeout: defaultConnectTimeout, Warm: true,
-		Pace: defaultPace, Large: defaultLarge, DeadAfter: defaultDeadAfter,
+		Large: defaultLarge, DeadAfter: defaultDeadAfter,
 	}
 }
 

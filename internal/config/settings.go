@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -37,11 +38,23 @@ func (s settings) target(r *report, line int, written string) Target {
 	}
 	if t.Port == 0 {
 		switch t.Kind {
-		case Daemon:
+		case Daemon, Native:
 			t.Port = s.port
 		case SSH:
 			t.Port = s.sshPort
 		}
+	}
+	if t.Pace == 0 {
+		t.Pace = -1
+		if t.Rsync() {
+			t.Pace = defaultPace
+		}
+	}
+	if t.Kind == Native {
+		t.withoutRsync(r, line)
+	}
+	if t.Durable && t.Rsync() {
+		r.fail(line, "durability is not to be had with rsync, which does not say what is on the disk:", written, "take sersync://user@host/module, or remove it")
 	}
 	if t.Kind == Daemon && s.rsh {
 		r.fail(line, "-e among the options of rsync is for targets over ssh, this one is a daemon:", written,
@@ -53,9 +66,21 @@ func (s settings) target(r *report, line int, written string) Target {
 	if t.Kind != SSH {
 		t.SSHKey, t.SSHOptions = "", nil
 	}
-	if t.Kind != Daemon && t.PasswordFile != "" {
-		r.warn(line, "a password file is for rsync daemons only:", t.PasswordFile, "it is not used here; ssh logs in with a key")
+	if t.Kind != Daemon && t.Kind != Native && t.PasswordFile != "" {
+		r.warn(line, "a password file is for rsync daemons and sersync:// only:", t.PasswordFile, "it is not used here; ssh logs in with a key")
 		t.PasswordFile = ""
 	}
 	return t
+}
+
+// withoutRsync takes from a target what only rsync has.
+func (t *Target) withoutRsync(r *report, line int) {
+	if i := slices.IndexFunc(t.Params, func(p string) bool { return p != "-a" }); i >= 0 && !slices.Equal(t.Params, strings.Fields(defaultParams)) {
+		r.notice(line, "options of rsync are not used by a sersync:// target:", t.Params[i], "names, content, modes, owners and times are always replicated")
+	}
+	t.Params = nil
+	if t.Trash > 0 {
+		r.fail(line, "a sersync:// target has no trash yet:", strconv.Itoa(t.Trash)+"d", "remove it, or take rsync://")
+		t.Trash = 0
+	}
 }

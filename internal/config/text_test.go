@@ -72,7 +72,10 @@ func TestURLs(t *testing.T) {
 		"file:///x":                      {Kind: Local, Path: "/x"},
 		"rsync://u@corp@h/m":             {}, // two @ in front of a host
 		"rsync://u:p@h/m":                {},
-		"sersync://h/m":                  {},
+		"sersync://u@h/m":                {Kind: Native, User: "u", Host: "h", Path: "m"},
+		"sersync://h:9000/m":             {Kind: Native, Host: "h", Port: 9000, Path: "m"},
+		"sersync://h/m/x":                {}, // a receiver has no paths in modules
+		"sersync://h":                    {},
 		"rsync://h":                      {},
 		"-h:/x":                          {},
 		"h:x":                            {},

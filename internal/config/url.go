@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// parseURL reads where a target is: a directory, rsync://USER@HOST:PORT/MODULE/PATH,
+// parseURL reads where a target is: a directory, rsync://USER@HOST:PORT/MODULE/PATH, sersync://USER@HOST:PORT/MODULE,
 // USER@HOST::MODULE, USER@HOST:PATH or ssh://USER@HOST:PORT/PATH. An error never
 // holds the text, which may hold a password.
 func parseURL(s string, t *Target) error {
@@ -67,9 +67,9 @@ func parseSchemeURL(scheme, rest string, t *Target) error {
 		}
 		return nil
 	case "sersync":
-		return errors.New("sersync:// is not in this version: use rsync:// or user@host:/path")
+		t.Kind, t.Path = Native, path
 	default:
-		return fmt.Errorf("%s:// is unknown: use rsync://, ssh://, user@host:/path or a directory", scheme)
+		return fmt.Errorf("%s:// is unknown: use rsync://, sersync://, ssh://, user@host:/path or a directory", scheme)
 	}
 	host, port, ok := cutPort(authority)
 	if ok {
@@ -135,9 +135,15 @@ func checkTarget(t *Target) error {
 		return errors.New("the path holds a ..: write where it leads")
 	}
 	t.Path = strings.TrimRight(t.Path, "/")
-	if t.Kind == Daemon {
+	switch t.Kind {
+	case Daemon:
 		module, _, _ := strings.Cut(t.Path, "/")
 		return checkName("module", module, "")
+	case Native:
+		if strings.Contains(t.Path, "/") {
+			return errors.New("a receiver has modules and no paths in them: make a module of the directory there")
+		}
+		return checkName("module", t.Path, "")
 	}
 	if !strings.HasPrefix(t.Path, "/") {
 		return errors.New("the path over ssh must be absolute, and not the root: user@host:/path")

@@ -42,6 +42,13 @@ func (x *xmlReader) remote(e *element, base settings) Target {
 			s.Kind = SSH
 		}
 	}
+	switch value := text(e, "transport", "rsync"); value {
+	case "rsync":
+	case "native":
+		s.Kind, s.port, s.rsh = Native, 0, false
+	default:
+		x.fail(e.line, "transport of <remote> cannot be used:", value, `write "rsync", or "native" for a sersync receive`)
+	}
 	if params, ok := e.get("params"); ok {
 		s.rsh, s.SSHOptions = false, nil
 		parseParams(x.report, e.line, params, &s, nil)

@@ -37,7 +37,7 @@ func headShape() shape {
 	crontab := on("crontab", "schedule")
 	crontab.children = []shape{exclusion("crontabfilter", "exclude")}
 	remote := shape{name: "remote", many: true, attrs: []string{
-		"ip", "name", "port", "users", "passwordfile", "params", "ssh", "sshport", "sshkey", "timeout", "connecttimeout", "bwlimit",
+		"ip", "name", "port", "users", "passwordfile", "params", "ssh", "sshport", "sshkey", "timeout", "connecttimeout", "bwlimit", "transport",
 	}}
 	sersync := shape{name: "sersync", children: []shape{
 		{name: "localpath", attrs: []string{"watch"}, many: true, children: []shape{remote}},

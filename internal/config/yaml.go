@@ -158,7 +158,7 @@ func (y *yamlReader) source(n *ynode) {
 // stayOnFileSystem keeps comparisons from reading what is mounted below the source.
 func (s *Source) stayOnFileSystem() {
 	for i := range s.Targets {
-		if t := &s.Targets[i]; !slices.Contains(t.Params, "-x") {
+		if t := &s.Targets[i]; t.Kind != Native && !slices.Contains(t.Params, "-x") {
 			t.Params = append(slices.Clone(t.Params), "-x")
 		}
 	}
@@ -286,6 +286,16 @@ func (y *yamlReader) targetFields(s *settings) []field {
 		{"large", y.parsed(&s.Large, parseLarge)},
 		{"dead_after", y.int(&s.DeadAfter, 1, 1000)},
 		{"trash", y.days(&s.Trash)},
+		{"durability", y.durability(&s.Durable)},
+	}
+}
+
+// durability is what an ack says.
+func (y *yamlReader) durability(durable *bool) func(*ynode) {
+	return func(n *ynode) {
+		var word string
+		y.oneOf(&word, "applied", "durable")(n)
+		*durable = word == "durable"
 	}
 }
 

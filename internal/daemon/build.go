@@ -91,7 +91,7 @@ func (d *Daemon) sourceOptions(cfg *config.Config, s config.Source) (replicate.O
 		}
 	}
 	for _, t := range s.Targets {
-		target, err := targetOptions(s, t, log)
+		target, err := d.targetOptions(cfg, s, t, log)
 		if err != nil {
 			return options, fmt.Errorf("build target %q: %w", t.URL(), err)
 		}
@@ -109,8 +109,8 @@ func newWatcher(s config.Source, log *slog.Logger) func(*scan.Root) (watch.Watch
 	return func(root *scan.Root) (watch.Watcher, error) { return mixed.New(root, opts) }
 }
 
-func targetOptions(s config.Source, t config.Target, log *slog.Logger) (replicate.TargetOptions, error) {
-	there, err := NewTransport(t, log)
+func (d *Daemon) targetOptions(cfg *config.Config, s config.Source, t config.Target, log *slog.Logger) (replicate.TargetOptions, error) {
+	there, err := NewTransport(t, TransportOptions{Sender: cfg.Name + " " + s.Name, Version: d.opts.Version, Log: log})
 	if err != nil {
 		return replicate.TargetOptions{}, err
 	}

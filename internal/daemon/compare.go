@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	"sersync/internal/change"
 	"sersync/internal/config"
@@ -25,7 +24,7 @@ func Compare(ctx context.Context, cfg *config.Config, s config.Source, t config.
 		return err
 	}
 	defer root.Close()
-	there, err := NewTransport(t, slog.New(slog.DiscardHandler))
+	there, err := NewTransport(t, TransportOptions{})
 	if err != nil {
 		return fmt.Errorf("build target %q: %w", t.URL(), err)
 	}

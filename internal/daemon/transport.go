@@ -1,17 +1,117 @@
 package daemon
 
 import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"strings"
+	"time"
 
+	"sersync/internal/channel"
 	"sersync/internal/config"
+	"sersync/internal/hook"
 	"sersync/internal/transport"
+	"sersync/internal/transport/local"
+	"sersync/internal/transport/native"
 	"sersync/internal/transport/rsync"
 )
 
+// TransportOptions are what the transport of a target needs beside the target.
+type TransportOptions struct {
+	// Sender names who replicates, the same after each start: a receiver lets one session of a name in at a time. Empty for somebody
+	// who only looks, beside whom others go on.
+	Sender string
+	// Version is that of this program.
+	Version string
+	// Log may be nil.
+	Log *slog.Logger
+}
+
 // NewTransport makes the transport of a target. It starts nothing.
-func NewTransport(t config.Target, log *slog.Logger) (transport.Transport, error) {
-	return rsync.New(rsyncOptions(t, log))
+func NewTransport(t config.Target, o TransportOptions) (transport.Transport, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	log := o.Log.With("target", t.URL())
+	switch {
+	case t.Rsync():
+		return rsync.New(rsyncOptions(t, log))
+	case t.Kind == config.Local:
+		return local.New(local.Options{Dir: t.Path, Durable: t.Durable, Program: o.Version, Log: log}), nil
+	}
+	return native.New(native.Options{
+		Dial:    func(ctx context.Context) (net.Conn, error) { return dial(ctx, t) },
+		Target:  sender(o.Sender) + " " + t.URL(),
+		Durable: t.Durable, Timeout: min(t.Timeout, nativeTimeout), Bandwidth: t.Bandwidth, Program: o.Version, Log: log,
+	}), nil
+}
+
+// nativeTimeout is how long nothing may come from a receiver: it says something every few seconds.
+const nativeTimeout = 15 * time.Second
+
+// sender tells the machines and programs apart that send to a receiver.
+func sender(name string) string {
+	if name == "" {
+		return rand.Text()
+	}
+	host, _ := os.Hostname() // nobody is nobody
+	id, _ := os.ReadFile("/etc/machine-id")
+	return strings.TrimSpace(string(id)) + " " + host + " " + name
+}
+
+// dial connects to a receiver and logs in.
+func dial(ctx context.Context, t config.Target) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.ConnectTimeout)
+	defer cancel()
+	login := channel.Login{Module: t.Path, User: t.User}
+	if t.PasswordFile != "" {
+		secret, err := hook.ReadSecret(t.PasswordFile)
+		if err != nil {
+			return nil, &transport.Error{
+				Kind: transport.Misconfigured, Err: fmt.Errorf("read password file: %w", err),
+				Hint: "write the password alone into the file, for its owner alone to read",
+			}
+		}
+		login.Secret = []byte(secret)
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.Address())
+	if err != nil {
+		return nil, &transport.Error{
+			Kind: transport.Away, Err: fmt.Errorf("connect to receiver: %w", err),
+			Hint: "is \"sersync receive\" running there, and may this machine reach its port?",
+		}
+	}
+	secured, err := channel.Client(ctx, conn, login)
+	if err != nil {
+		return nil, loginError(err)
+	}
+	return secured, nil
+}
+
+// loginError is what a login that failed says of the target.
+func loginError(err error) error {
+	e := &transport.Error{Kind: transport.Away, Err: err}
+	var refused *channel.Error
+	if !errors.As(err, &refused) {
+		return e
+	}
+	switch refused.Kind {
+	case channel.WrongLogin:
+		e.Kind, e.Hint = transport.Refused, "compare the user and the password file here with the secrets file there"
+	case channel.NoModule:
+		e.Kind, e.Hint = transport.Refused, "look for the name of the module in the receiver's configuration"
+	case channel.Denied, channel.NoProof, channel.NeedsLogin, channel.Certificate:
+		e.Kind = transport.Refused
+	case channel.Busy:
+		e.Kind, e.Hint = transport.Busy, "raise max connections of the module"
+	case channel.Version, channel.Foreign, channel.Misconfigured:
+		e.Kind = transport.Misconfigured
+	}
+	return e
 }
 
 func rsyncOptions(t config.Target, log *slog.Logger) rsync.Options {
@@ -27,7 +127,7 @@ func rsyncOptions(t config.Target, log *slog.Logger) rsync.Options {
 		Bandwidth:      kibibytes(t.Bandwidth),
 		NoWarm:         !t.Warm,
 		Trash:          t.Trash > 0,
-		Log:            log.With("target", t.URL()),
+		Log:            log,
 	}
 	if t.Kind == config.Daemon {
 		o.Module, o.Dir, _ = strings.Cut(t.Path, "/")

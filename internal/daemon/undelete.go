@@ -10,6 +10,7 @@ import (
 	"sersync/internal/config"
 	"sersync/internal/scan"
 	"sersync/internal/transport"
+	"sersync/internal/transport/rsync"
 	"sersync/internal/undelete"
 )
 
@@ -54,14 +55,13 @@ func Undelete(ctx context.Context, s config.Source, t config.Target, day string,
 
 // keeper is the transport of a target that may have a trash.
 func keeper(t config.Target) (transport.Keeper, error) {
-	there, err := NewTransport(t, slog.New(slog.DiscardHandler))
+	if t.Kind == config.Native {
+		return nil, fmt.Errorf("build target %q: it cannot have a trash", t.URL())
+	}
+	// Also where the trash is switched off by now: what is in it is still there.
+	there, err := rsync.New(rsyncOptions(t, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return nil, fmt.Errorf("build target %q: %w", t.URL(), err)
 	}
-	k, ok := there.(transport.Keeper)
-	if !ok {
-		there.Close()
-		return nil, fmt.Errorf("build target %q: it cannot have a trash", t.URL())
-	}
-	return k, nil
+	return there, nil
 }

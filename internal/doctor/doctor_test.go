@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,7 +37,7 @@ func configured(t *testing.T, text string) *examination {
 	return &examination{Options: Options{
 		File: file, Config: cfg, Proc: "/proc", Fstab: filepath.Join(t.TempDir(), "no-fstab"),
 		Open: func(t config.Target) (transport.Transport, error) {
-			return daemon.NewTransport(t, slog.New(slog.DiscardHandler))
+			return daemon.NewTransport(t, daemon.TransportOptions{})
 		},
 	}}
 }

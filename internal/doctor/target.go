@@ -80,7 +80,7 @@ func answers(ctx context.Context, p *Part, t config.Target, there transport.Tran
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	// ssh may know a host by a name of its own, and a way to it.
-	if t.Kind == config.Daemon && !reachable(ctx, p, t) {
+	if (t.Kind == config.Daemon || t.Kind == config.Native) && !reachable(ctx, p, t) {
 		return false
 	}
 	facts, err := there.Check(ctx)

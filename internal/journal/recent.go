@@ -81,6 +81,18 @@ func (t *Target) seconds() int {
 	return len(seconds)
 }
 
+// Synced says that what was changed on the target before a time is on its disk.
+func (t *Target) Synced(before time.Time) {
+	t.j.mu.Lock()
+	defer t.j.mu.Unlock()
+	for len(t.recent) > 0 && t.recent[0].second < before.Unix() {
+		t.dropRecent()
+	}
+	if t.crowded < before.Unix() {
+		t.crowded = 0
+	}
+}
+
 // LookAgain owes what was changed on the target within the last minute before the last contact. It is called when the contact
 // is lost: the target may have lost what it had not written to its disk. What is found there as it should be is not remembered
 // anew, so that this ends.

@@ -107,6 +107,7 @@ func (s *sender) settle(r *run, report transport.Report, kept bool) {
 		}
 	}
 	s.owed.Changed(report.Changed...)
+	s.synced()
 	s.owed.AckTelling(s.tellings(r, report, failed), acked...)
 }
 
@@ -149,6 +150,13 @@ func targetError(err error) *transport.Error {
 	return &transport.Error{Kind: transport.Broken, Err: err}
 }
 
+// synced passes on what the target says of its disk.
+func (s *sender) synced() {
+	if t, ok := s.opts.Transport.(transport.Syncer); ok {
+		s.owed.Synced(t.Synced())
+	}
+}
+
 // lookAgain owes what the target may have lost meanwhile: all of it when its directory cannot be entered, for that may be
 // another one when it can.
 func (s *sender) lookAgain(te *transport.Error) {
@@ -156,6 +164,7 @@ func (s *sender) lookAgain(te *transport.Error) {
 	case te.Lost:
 		s.owed.Owe(change.Mark{Path: change.Root, Since: time.Now(), Bits: change.Tree})
 	case te.Kind == transport.Away:
+		s.synced()
 		s.owed.LookAgain()
 	}
 }

@@ -45,6 +45,42 @@ func (l *Looks) Look(p change.Path) (Seen, error) {
 	return l.root.Look(p)
 }
 
+// Open opens the regular file p for reading, and says what it is. The caller closes the descriptor.
+func (l *Looks) Open(p change.Path) (int, change.Stat, error) {
+	dir, err := l.dir(p.Parent())
+	if err != nil {
+		return -1, change.Stat{}, err
+	}
+	// A pipe that came in its place is not waited for.
+	fd, err := unix.Openat(dir, p.Name(), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, change.Stat{}, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return -1, change.Stat{}, err
+	}
+	return fd, change.StatOf(&st), nil
+}
+
+// linkMax is as long as what a symlink holds can be (PATH_MAX).
+const linkMax = 4096
+
+// Readlink is what the symlink p holds.
+func (l *Looks) Readlink(p change.Path) (string, error) {
+	dir, err := l.dir(p.Parent())
+	if err != nil {
+		return "", err
+	}
+	buf := make([]byte, linkMax)
+	n, err := unix.Readlinkat(dir, p.Name(), buf)
+	if err != nil {
+		return "", err
+	}
+	return string(buf[:n]), nil
+}
+
 // directory is what the directory p is, or an error.
 func (l *Looks) directory(p change.Path) (change.Stat, error) {
 	fd, err := l.dir(p)

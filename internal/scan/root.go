@@ -44,6 +44,15 @@ func OpenRoot(name string) (*Root, error) {
 	return &Root{name: name, file: file, stat: change.StatOf(&st)}, nil
 }
 
+// RootOf is the root that is open as file, which stays the caller's to close.
+func RootOf(file *os.File) (*Root, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+		return nil, fmt.Errorf("look at source root %q: %w", file.Name(), err)
+	}
+	return &Root{name: file.Name(), file: file, stat: change.StatOf(&st)}, nil
+}
+
 // Name is the path that the root was opened by.
 func (r *Root) Name() string { return r.name }
 

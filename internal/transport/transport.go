@@ -170,7 +170,9 @@ type Sweep struct {
 	Shallow bool
 	// Extras asks for what the target has too much as well.
 	Extras bool
-	// Exclude are patterns of the transport's own kind for this sweep only (rsync patterns).
+	// Content compares what is equal in size and mtime by content, too.
+	Content bool
+	// Exclude are rsync patterns for this sweep only.
 	Exclude []string
 }
 
@@ -198,6 +200,14 @@ type Transport interface {
 	// Check connects and logs in, and changes nothing.
 	Check(ctx context.Context) (Facts, error)
 	Close() error
+}
+
+// Syncer is a Transport whose target says what is on its disk. When a connection ends before all is, the next batch fails, as Away,
+// until Synced was asked.
+type Syncer interface {
+	Transport
+	// Synced is a time: what was acked by batches that began before it is on the target's disk. It is now when all is.
+	Synced() time.Time
 }
 
 // Removed is something in the trash of a target.

@@ -185,12 +185,12 @@ func (b *bench) all() []change.Path {
 	return paths
 }
 
-// Tree describes everything below dir but its trash, by path; dir itself is ".". Two trees that are equal
+// Tree describes everything below dir but its trash and temporary names, by path; dir itself is ".". Two trees that are equal
 // for P1 have equal descriptions.
 func Tree(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	tree := map[string]string{}
-	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -200,6 +200,12 @@ func Tree(t testing.TB, dir string) map[string]string {
 		}
 		if name == filter.TrashName {
 			return filepath.SkipDir
+		}
+		if strings.HasPrefix(filepath.Base(name), filter.TempPrefix) {
+			if entry.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil // what a loss of power would need, for some seconds
 		}
 		tree[name], err = describe(path)
 		return err

@@ -1,0 +1,33 @@
+package apply
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/change"
+	"sersync/internal/filter"
+)
+
+// OpenDir opens the directory p for reading.
+func (t *Tree) OpenDir(p change.Path) (*os.File, error) {
+	fd, err := t.openBeneath(p, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
+	if err != nil {
+		return nil, t.fail("open directory", p, err)
+	}
+	return os.NewFile(uintptr(fd), string(p)), nil
+}
+
+// Owners reports whether owner and group are set.
+func (t *Tree) Owners() bool { return t.o.Owners }
+
+// Granularity is what times are multiples of on the file system of the root, in nanoseconds, as far as it was learned.
+func (t *Tree) Granularity() int64 {
+	g, _ := t.grains.of(t.top.dev)
+	return g.step
+}
+
+// Reserved reports whether the name of an entry is ours: nobody replicates or removes it.
+func Reserved(name string) bool {
+	return isTemp(name) || name == filter.PartialName || name == filter.TrashName
+}

@@ -1,0 +1,341 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"sersync/internal/apply"
+	"sersync/internal/change"
+	"sersync/internal/transport"
+	"sersync/internal/wire"
+)
+
+// batchMax bounds the paths of one batch, with the directories above them.
+const batchMax = 1 << 20
+
+// batch is one batch that comes in.
+type batch struct {
+	c *conn
+	*wire.Begin
+	// index is the number of the next path.
+	index int
+	// wanted are the files that were asked for, in order.
+	wanted []wanted
+	// dirs are the directories that get their attributes at the end: what is put into them changes their times.
+	dirs []directory
+	// moves are done at the end, together.
+	moves []move
+	// refusal is why nothing more is done.
+	refusal *wire.Refused
+	changed bool
+	bytes   int64
+}
+
+type directory struct {
+	entry wire.Entry
+	index int // -1 for one that is no path of the batch
+	made  bool
+}
+
+type move struct {
+	index int
+	wire.Move
+}
+
+func newBatch(c *conn, m *wire.Begin) *batch { return &batch{c: c, Begin: m} }
+
+// run takes the batch to its end. An error is one of the connection; there is nothing to go on with then.
+func (b *batch) run(ctx context.Context) error {
+	if b.c.s.o.ReadOnly {
+		if err := b.refuse(&wire.Refused{Kind: transport.ReadOnly, Text: "the module is read only", Hint: b.c.s.o.Hint}); err != nil {
+			return err
+		}
+	}
+	for {
+		m, err := b.c.read()
+		if err != nil {
+			return err
+		}
+		switch m := m.(type) {
+		case *wire.Alive:
+		case *wire.Entry:
+			err = b.entry(m)
+		case *wire.Remove:
+			err = b.remove(m)
+		case *wire.Move:
+			err = b.move(m)
+		case *wire.Content, *wire.ContentEnd:
+			err = b.content(ctx, m)
+		case *wire.End:
+			return b.end()
+		default:
+			err = fmt.Errorf("%T in a batch: %w", m, wire.ErrFrame)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// refuse says why nothing more of the batch is done. What was done is said all the same: it is harmless to do it again.
+func (b *batch) refuse(m *wire.Refused) error {
+	b.refusal = m
+	b.wanted = nil
+	return b.c.say(m)
+}
+
+// next is the number of a path.
+func (b *batch) next() (int, error) {
+	if b.index >= batchMax {
+		return 0, fmt.Errorf("a batch of more than %d paths: %w", batchMax, wire.ErrFrame)
+	}
+	b.index++
+	return b.index - 1, nil
+}
+
+func (b *batch) entry(m *wire.Entry) error {
+	if b.Op > transport.UpdateLargeContent || m.Parent && !m.Attr.IsDir() {
+		return fmt.Errorf("an update that must not be: %w", wire.ErrFrame)
+	}
+	index := -1
+	if !m.Parent {
+		var err error
+		if index, err = b.next(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case b.refusal != nil:
+		return nil
+	case m.Attr.IsDir():
+		return b.directory(m, index)
+	case m.Attr.IsRegular():
+		return b.file(m, index)
+	}
+	done, err := b.c.s.tree.Put(m.Path, attrOf(m), b.Keep)
+	return b.outcome(index, false, done, err)
+}
+
+func attrOf(m *wire.Entry) apply.Attr {
+	a := apply.Attr{
+		Mode: m.Attr.Mode, UID: m.Attr.UID, GID: m.Attr.GID, Rdev: m.Attr.Rdev, Size: m.Attr.Size, Mtime: m.Attr.Mtime, Link: m.Attr.Link,
+		HasXattrs: m.HasXattrs,
+	}
+	for _, x := range m.Xattrs {
+		a.Xattrs = append(a.Xattrs, apply.Xattr{Name: x.Name, Value: string(x.Value)})
+	}
+	return a
+}
+
+// directory makes a directory. Its attributes follow at the end.
+func (b *batch) directory(m *wire.Entry, index int) error {
+	if len(b.dirs) >= batchMax {
+		return fmt.Errorf("a batch of more than %d directories: %w", batchMax, wire.ErrFrame)
+	}
+	st, err := b.c.s.tree.Look(m.Path)
+	var done apply.Done
+	if err == nil && !st.IsDir() {
+		done, err = b.c.s.tree.Put(m.Path, attrOf(m), b.Keep)
+	}
+	if err != nil {
+		return b.outcome(index, false, done, err)
+	}
+	b.dirs = append(b.dirs, directory{entry: *m, index: index, made: done.Changed})
+	return nil
+}
+
+// byContent reports whether what is equal in size and time is compared by content.
+func (b *batch) byContent() bool {
+	return b.Op == transport.UpdateContent || b.Op == transport.UpdateLargeContent
+}
+
+// file puts a regular file, or asks for its content.
+func (b *batch) file(m *wire.Entry, index int) error {
+	tree := b.c.s.tree
+	a := attrOf(m)
+	st, err := tree.Look(m.Path)
+	if err != nil {
+		return b.outcome(index, false, apply.Done{}, err)
+	}
+	differs, err := tree.Same(m.Path, st, a)
+	same := differs&(apply.Type|apply.Content|apply.Mtime) == 0
+	if err == nil && same && b.byContent() && m.Inline {
+		same, err = b.equal(m)
+	}
+	switch {
+	case err != nil:
+		return b.outcome(index, false, apply.Done{}, err)
+	case same && (m.Inline || !b.byContent()):
+		done, err := tree.Put(m.Path, a, b.Keep)
+		if err == nil && !done.Changed && !m.Inline && len(done.Limits) == 0 {
+			return b.c.put(&wire.Result{Index: index})
+		}
+		return b.outcome(index, false, done, err)
+	case !m.Inline:
+		return b.want(m, index, st)
+	}
+	if wire.SumBytes(m.Content) != m.Sum {
+		return b.c.put(&wire.Result{Index: index, Outcome: wire.Failed, Text: "its content is not what was read"})
+	}
+	done, err := b.write(m, a)
+	b.bytes += int64(len(m.Content))
+	return b.outcome(index, true, done, err)
+}
+
+// equal reports whether the target has the content that came along.
+func (b *batch) equal(m *wire.Entry) (bool, error) {
+	f, err := b.c.s.tree.OpenOld(m.Path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	old := make([]byte, len(m.Content)+1)
+	n, err := io.ReadFull(f, old)
+	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+		return false, err
+	}
+	return bytes.Equal(old[:n], m.Content), nil
+}
+
+// write puts a small file.
+func (b *batch) write(m *wire.Entry, a apply.Attr) (apply.Done, error) {
+	f, err := b.c.s.tree.Create(m.Path, a, b.Keep)
+	if err != nil {
+		return apply.Done{}, err
+	}
+	if _, err := f.Write(m.Content); err != nil {
+		f.Discard()
+		return apply.Done{}, err
+	}
+	return f.Place()
+}
+
+// outcome tells what became of a path.
+func (b *batch) outcome(index int, sent bool, done apply.Done, err error) error {
+	if done.Changed {
+		b.changed = true
+	}
+	if err != nil {
+		return b.failed(index, err)
+	}
+	m := &wire.Result{Index: index, Outcome: wire.Changed, Sent: sent}
+	if index < 0 || !done.Changed && len(done.Limits) == 0 {
+		return nil
+	}
+	if done.Changed || sent {
+		if err := b.c.put(m); err != nil {
+			return err
+		}
+	}
+	if len(done.Limits) > 0 {
+		return b.c.put(&wire.Result{Index: index, Outcome: wire.Limited, Text: cut(errors.Join(done.Limits...).Error())})
+	}
+	return nil
+}
+
+// failed tells of a path that failed, or of a target that does.
+func (b *batch) failed(index int, err error) error {
+	if m := refused(err); m.Kind != transport.Broken {
+		return b.refuse(m)
+	}
+	if index < 0 {
+		return nil // what is below it fails for itself
+	}
+	outcome := wire.Failed
+	switch apply.KindOf(err) {
+	case apply.InTheWay, apply.Never, apply.Forbidden:
+		outcome = wire.Stuck
+	}
+	return b.c.put(&wire.Result{Index: index, Outcome: outcome, Text: cut(err.Error())})
+}
+
+func (b *batch) remove(m *wire.Remove) error {
+	index, err := b.next()
+	switch {
+	case err != nil:
+		return err
+	case b.Op != transport.Remove && b.Op != transport.RemoveExact || m.Path == change.Root:
+		return fmt.Errorf("a removal that must not be: %w", wire.ErrFrame)
+	case b.refusal != nil:
+		return nil
+	}
+	var done apply.Done
+	if b.Op == transport.Remove {
+		done, err = b.c.s.tree.Remove(m.Path)
+	} else {
+		done, err = b.c.s.tree.RemoveExact(m.Path)
+	}
+	return b.outcome(index, false, done, err)
+}
+
+func (b *batch) move(m *wire.Move) error {
+	index, err := b.next()
+	switch {
+	case err != nil:
+		return err
+	case b.Op != transport.Update || m.From == change.Root || m.To == change.Root:
+		return fmt.Errorf("a move that must not be: %w", wire.ErrFrame)
+	}
+	b.moves = append(b.moves, move{index, *m})
+	return nil
+}
+
+// end finishes the batch and answers it.
+func (b *batch) end() error {
+	if len(b.wanted) > 0 {
+		return fmt.Errorf("a batch ends, and %d files of it are missing: %w", len(b.wanted), wire.ErrFrame)
+	}
+	if b.refusal == nil {
+		if err := errors.Join(b.placeMoves(), b.attributes()); err != nil {
+			return err
+		}
+	}
+	if b.changed {
+		b.c.s.sync.note(b.bytes)
+	}
+	if b.refusal == nil && b.Durable {
+		if err := b.c.s.sync.sync(); err != nil {
+			if err := b.refuse(refused(err)); err != nil {
+				return err
+			}
+		}
+	}
+	b.c.ended(b.c.s.sync.now())
+	if b.refusal != nil {
+		return nil
+	}
+	return b.c.say(&wire.Done{})
+}
+
+// attributes gives the directories theirs, those below others first.
+func (b *batch) attributes() error {
+	slices.SortStableFunc(b.dirs, func(x, y directory) int {
+		switch {
+		case x.entry.Path > y.entry.Path:
+			return -1
+		case x.entry.Path < y.entry.Path:
+			return 1
+		}
+		return 0
+	})
+	for i := range b.dirs {
+		d := &b.dirs[i]
+		done, err := b.c.s.tree.Put(d.entry.Path, attrOf(&d.entry), b.Keep)
+		done.Changed = done.Changed || d.made
+		if err := b.outcome(d.index, false, done, err); err != nil {
+			return err
+		}
+		if b.refusal != nil {
+			return nil
+		}
+	}
+	return nil
+}

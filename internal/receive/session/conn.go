@@ -1,0 +1,168 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"sersync/internal/transport"
+	"sersync/internal/wire"
+)
+
+// conn is one connection.
+type conn struct {
+	s      *Server
+	nc     net.Conn
+	r      *wire.Reader
+	target *target
+	over   chan struct{} // closed when nothing of it is at work any more
+
+	mu sync.Mutex
+	// batches counts those that came to their end; recent are those that may not be on the disk.
+	batches uint64  // guarded by mu
+	recent  []ended // guarded by mu
+	w     *wire.Writer // guarded by mu
+	spoke time.Time    // guarded by mu: when something was written last
+}
+
+// ended is a batch with what the syncer's durable has to be for it to be on the disk.
+type ended struct{ batch, changed uint64 }
+
+// ended counts a batch that came to its end.
+func (c *conn) ended(changed uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.batches++
+	if n := len(c.recent); n > 0 && c.recent[n-1].changed == changed {
+		c.recent[n-1].batch = c.batches
+		return
+	}
+	c.recent = append(c.recent, ended{c.batches, changed})
+}
+
+// durable is up to which number the batches are on the disk.
+func (c *conn) durable(changed uint64) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for n < len(c.recent) && c.recent[n].changed <= changed {
+		n++
+	}
+	if n == 0 {
+		return 0
+	}
+	last := c.recent[n-1].batch
+	c.recent = c.recent[n:]
+	return last
+}
+
+// aliveEvery is how often the sender hears of us at the least.
+const aliveEvery = 3 * time.Second
+
+func (c *conn) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := c.hello(); err != nil {
+		return err
+	}
+	defer c.s.leave(c)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { c.live(ctx) })
+	wg.Go(func() { c.s.sync.tell(ctx, c) })
+	for {
+		_ = c.nc.SetReadDeadline(time.Time{}) // an idle sender need not say anything
+		m, err := c.r.Read()
+		if err != nil {
+			return err
+		}
+		switch m := m.(type) {
+		case *wire.Begin:
+			err = newBatch(c, m).run(ctx)
+		case *wire.Compare:
+			err = (&comparison{c: c, content: m.Content}).run(ctx)
+		default:
+			err = fmt.Errorf("%T while nothing is under way: %w", m, wire.ErrFrame)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// hello reads the greeting and answers it.
+func (c *conn) hello() error {
+	_ = c.nc.SetReadDeadline(time.Now().Add(c.s.o.Timeout))
+	first, err := c.r.Read()
+	if err != nil {
+		return err
+	}
+	m, ok := first.(*wire.Hello)
+	if !ok {
+		return fmt.Errorf("%T in the place of a greeting: %w", first, wire.ErrFrame)
+	}
+	version, err := choose(m)
+	if err != nil {
+		refusal := &wire.Refused{
+			Kind: transport.Misconfigured, Text: err.Error(),
+			Hint: fmt.Sprintf("the sender is sersync %s, the target %s: install the same version on both", cut(m.Program), c.s.o.Program),
+		}
+		return errors.Join(err, c.say(refusal))
+	}
+	c.s.greet(c, m)
+	return c.say(&wire.Welcome{Version: version, Program: c.s.o.Program, Boot: bootID(), Facts: c.s.facts()})
+}
+
+// read reads a message while something is under way. What is to be said is said before that waits.
+func (c *conn) read() (wire.Message, error) {
+	if !c.r.Buffered() {
+		if err := c.flush(); err != nil {
+			return nil, err
+		}
+	}
+	_ = c.nc.SetReadDeadline(time.Now().Add(c.s.o.Timeout))
+	return c.r.Read()
+}
+
+// put writes a message that may wait.
+func (c *conn) put(m wire.Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.nc.SetWriteDeadline(time.Now().Add(c.s.o.Timeout))
+	return c.w.Write(m)
+}
+
+func (c *conn) flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spoke = time.Now()
+	_ = c.nc.SetWriteDeadline(c.spoke.Add(c.s.o.Timeout))
+	return c.w.Flush()
+}
+
+// say writes a message at once.
+func (c *conn) say(m wire.Message) error { return errors.Join(c.put(m), c.flush()) }
+
+// live tells the sender now and then that we are there.
+func (c *conn) live(ctx context.Context) {
+	tick := time.NewTicker(aliveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		c.mu.Lock()
+		quiet := time.Since(c.spoke) >= aliveEvery/2
+		c.mu.Unlock()
+		if quiet && c.say(&wire.Alive{}) != nil {
+			c.nc.Close()
+			return
+		}
+	}
+}

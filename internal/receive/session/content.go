@@ -1,0 +1,245 @@
+package session
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+
+	"sersync/internal/apply"
+	"sersync/internal/change"
+	"sersync/internal/delta"
+	"sersync/internal/transport"
+	"sersync/internal/wire"
+)
+
+// wantedMax bounds the files that are asked for and did not come yet: each holds descriptors.
+const wantedMax = 256
+
+// wanted is a file whose content was asked for.
+type wanted struct {
+	index int
+	entry wire.Entry
+	bases []*os.File
+	sizes []delta.Base
+}
+
+func (w *wanted) close() {
+	for _, f := range w.bases {
+		f.Close()
+	}
+}
+
+func (b *batch) large() bool {
+	return b.Op == transport.UpdateLarge || b.Op == transport.UpdateLargeContent
+}
+
+// want asks for the content of a file, with a signature of what is there of it already.
+func (b *batch) want(m *wire.Entry, index int, st change.Stat) error {
+	if len(b.wanted) >= wantedMax {
+		return fmt.Errorf("more than %d files are offered at a time: %w", wantedMax, wire.ErrFrame)
+	}
+	w := wanted{index: index, entry: *m}
+	if b.large() {
+		w.add(b.c.s.tree.Partial(m.Path))
+	}
+	if st.IsRegular() {
+		w.add(b.c.s.tree.OpenOld(m.Path))
+	}
+	b.wanted = append(b.wanted, w)
+	if len(w.bases) > 0 {
+		if err := delta.Sign(context.Background(), signature{b.c, index}, rand.Uint64(), w.sizes); err != nil {
+			return err
+		}
+	}
+	return b.c.put(&wire.Want{Index: index, Last: true})
+}
+
+// add adds a base. One that cannot be read is none.
+func (w *wanted) add(f *os.File, err error) {
+	if err != nil || f == nil {
+		return
+	}
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 || !info.Mode().IsRegular() {
+		f.Close()
+		return
+	}
+	w.bases = append(w.bases, f)
+	w.sizes = append(w.sizes, delta.Base{File: f, Size: info.Size()})
+}
+
+// signature sends what is written to it as pieces of a signature.
+type signature struct {
+	c     *conn
+	index int
+}
+
+func (s signature) Write(p []byte) (int, error) {
+	if err := s.c.put(&wire.Want{Index: s.index, Signature: p}); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// content takes the content of the file that was asked for first. first is its first message.
+func (b *batch) content(ctx context.Context, first wire.Message) error {
+	if b.refusal != nil {
+		return nil // it was on its way when the batch was refused
+	}
+	if len(b.wanted) == 0 {
+		return fmt.Errorf("content that nobody asked for: %w", wire.ErrFrame)
+	}
+	w := b.wanted[0]
+	b.wanted = b.wanted[1:]
+	defer w.close()
+	in := &stream{b: b, next: first}
+	done, err := b.build(ctx, &w, in)
+	b.bytes += in.bytes
+	switch {
+	case in.err != nil:
+		return in.err
+	case errors.Is(err, wire.ErrFrame), errors.Is(err, delta.ErrMalformed):
+		return err
+	case errors.Is(err, errCut):
+		err = b.c.put(&wire.Result{Index: w.index})
+	default:
+		err = b.outcome(w.index, true, done, err)
+	}
+	if err != nil || b.refusal != nil {
+		return err
+	}
+	// Whatever became of it, the next file begins after its end.
+	_, err = in.rest()
+	return err
+}
+
+// errCut: the sender ended a file that is not whole.
+var errCut = errors.New("the sender ended it")
+
+// build makes the new file and places it.
+func (b *batch) build(ctx context.Context, w *wanted, in *stream) (done apply.Done, err error) {
+	a := attrOf(&w.entry)
+	f, err := b.c.s.tree.Create(w.entry.Path, a, b.Keep)
+	if err != nil {
+		return done, err
+	}
+	placed := false
+	defer func() {
+		switch {
+		case placed:
+		case b.large() && worthKeeping(err):
+			_ = f.Keep() // else it is sent anew
+		default:
+			f.Discard()
+		}
+	}()
+	builder := delta.NewBuilder(output{f}, w.entry.Attr.Size, w.sizes)
+	defer builder.Close()
+	ops := delta.NewReader(bufio.NewReaderSize(in, 4<<10))
+	for {
+		op, err := ops.Read()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return done, in.why(err)
+		}
+		if err := builder.Apply(op); err != nil {
+			return done, err
+		}
+	}
+	end, err := in.rest()
+	if err != nil {
+		return done, err
+	}
+	if !end.Whole {
+		return done, errCut
+	}
+	placed = true
+	done, err = f.Place()
+	if err == nil && b.large() {
+		err = b.c.s.tree.DropPartial(w.entry.Path)
+	}
+	return done, err
+}
+
+// output is a file of a delta.Builder.
+type output struct{ *apply.File }
+
+// Truncate makes a hole of what is missing at the end.
+func (o output) Truncate(size int64) error {
+	o.Hole(size)
+	return nil
+}
+
+// worthKeeping reports whether somebody may go on with a part after an error.
+func worthKeeping(err error) bool {
+	return !errors.Is(err, delta.ErrSum) && !errors.Is(err, delta.ErrMalformed) && apply.KindOf(err) != apply.Full
+}
+
+// stream is the content of one file, up to its ContentEnd.
+type stream struct {
+	b     *batch
+	next  wire.Message // read, and not taken yet; nil when there is none
+	left  []byte
+	end   *wire.ContentEnd
+	err   error
+	bytes int64
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	for len(s.left) == 0 {
+		if s.err != nil {
+			return 0, s.err
+		}
+		if s.end != nil {
+			return 0, errCut
+		}
+		s.advance()
+	}
+	n := copy(p, s.left)
+	s.left = s.left[n:]
+	return n, nil
+}
+
+// advance reads the next message.
+func (s *stream) advance() {
+	m := s.next
+	s.next = nil
+	if m == nil {
+		if m, s.err = s.b.c.read(); s.err != nil {
+			return
+		}
+	}
+	switch m := m.(type) {
+	case *wire.Content:
+		s.left = m.Encoded
+		s.bytes += int64(len(m.Encoded))
+	case *wire.ContentEnd:
+		s.end = m
+	case *wire.Alive:
+	default:
+		s.err = fmt.Errorf("%T in the content of a file: %w", m, wire.ErrFrame)
+	}
+}
+
+// why is the error behind one of reading an operation.
+func (s *stream) why(err error) error {
+	if s.err != nil {
+		return s.err
+	}
+	return err
+}
+
+// rest reads up to the end of the content.
+func (s *stream) rest() (*wire.ContentEnd, error) {
+	for s.end == nil && s.err == nil {
+		s.left = nil
+		s.advance()
+	}
+	return s.end, s.err
+}

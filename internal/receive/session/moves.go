@@ -1,0 +1,42 @@
+package session
+
+import (
+	"sersync/internal/apply"
+	"sersync/internal/wire"
+)
+
+// placeMoves does all moves of the batch, which may be chains and rings. One that cannot be done is no failure.
+func (b *batch) placeMoves() error {
+	if len(b.moves) == 0 {
+		return nil
+	}
+	var moves []apply.Move
+	var indexes []int
+	for _, m := range b.moves {
+		if !b.there(&m.Move) {
+			continue
+		}
+		moves = append(moves, apply.Move{From: m.From, To: m.To})
+		indexes = append(indexes, m.index)
+	}
+	for i, err := range b.c.s.tree.Rename(moves) {
+		if err != nil {
+			continue
+		}
+		b.changed = true
+		if err := b.c.put(&wire.Result{Index: indexes[i], Outcome: wire.Changed}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// there reports whether what is to be moved is there: a directory, or the same file.
+func (b *batch) there(m *wire.Move) bool {
+	st, err := b.c.s.tree.Look(m.From)
+	if err != nil {
+		return false
+	}
+	differs, err := b.c.s.tree.Same(m.From, st, attrOf(&wire.Entry{Attr: m.Attr}))
+	return err == nil && differs&apply.Type == 0 && (m.Attr.IsDir() || differs&(apply.Content|apply.Mtime|apply.Target) == 0)
+}

@@ -1,0 +1,168 @@
+// Package session serves one directory to the senders that our own stream connects to it: it reads what internal/wire describes, and
+// has internal/apply do it. It is the last step of the path of a change, in the process of a module of "sersync receive", or in
+// that of the sender for a target that is a directory of the same machine.
+//
+// What comes in is believed as little as a stranger: whoever logged in may change what is below the directory, and nothing else.
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"sersync/internal/apply"
+	"sersync/internal/transport"
+	"sersync/internal/wire"
+)
+
+// Options are what one directory allows.
+type Options struct {
+	// ReadOnly refuses every change; Hint says what to do about it.
+	ReadOnly bool
+	Hint     string
+	// Timeout ends a connection over which nothing comes or goes while a batch is on its way. Default 1 min.
+	Timeout time.Duration
+	// SyncEvery and SyncBytes are after which time, and how much content, what was changed is brought to the disk. Defaults 2 s, 256 MiB.
+	SyncEvery time.Duration
+	SyncBytes int64
+	// Program is the version of this program, for people.
+	Program string
+	Log     *slog.Logger
+}
+
+// Server serves one directory. It is safe for concurrent use.
+type Server struct {
+	o    Options
+	tree *apply.Tree
+	sync *syncer
+
+	mu      sync.Mutex
+	targets map[string]*target // guarded by mu: by the name in Hello
+}
+
+// target is whoever replicates here under one name. One session of it is let in at a time.
+type target struct {
+	turn sync.Mutex // held while a session is let in
+
+	mu      sync.Mutex
+	session [wire.SessionSize]byte
+	conns   map[*conn]struct{} // guarded by mu: those of the session
+}
+
+// New makes a server for a directory that is open. Run it, too.
+func New(tree *apply.Tree, o Options) *Server {
+	o.Timeout = orDefault(o.Timeout, time.Minute)
+	o.SyncEvery = orDefault(o.SyncEvery, 2*time.Second)
+	o.SyncBytes = orDefault(o.SyncBytes, 256<<20)
+	return &Server{o: o, tree: tree, sync: newSyncer(tree, o), targets: map[string]*target{}}
+}
+
+func orDefault[T time.Duration | int64](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+// Run brings to the disk what was changed, until ctx ends.
+func (s *Server) Run(ctx context.Context) { s.sync.run(ctx) }
+
+// Serve serves one connection until it ends, or ctx does. It closes it.
+func (s *Server) Serve(ctx context.Context, nc net.Conn) error {
+	c := &conn{s: s, nc: nc, r: wire.NewReader(nc), w: wire.NewWriter(nc), over: make(chan struct{})}
+	defer close(c.over)
+	defer nc.Close()
+	stop := context.AfterFunc(ctx, func() { nc.Close() })
+	defer stop()
+	err := c.serve(ctx)
+	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// greet lets a connection in: whatever another session of the same name was doing is over when it returns.
+func (s *Server) greet(c *conn, m *wire.Hello) {
+	s.mu.Lock()
+	t := s.targets[m.Target]
+	if t == nil {
+		t = &target{conns: map[*conn]struct{}{}}
+		s.targets[m.Target] = t
+	}
+	s.mu.Unlock()
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	t.mu.Lock()
+	var old []*conn
+	if t.session != m.Session {
+		for other := range t.conns {
+			other.nc.Close()
+			old = append(old, other)
+		}
+		t.session, t.conns = m.Session, map[*conn]struct{}{}
+	}
+	t.mu.Unlock()
+	for _, other := range old {
+		<-other.over
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.conns[c] = struct{}{}
+	c.target = t
+}
+
+// leave forgets a connection.
+func (s *Server) leave(c *conn) {
+	if c.target == nil {
+		return
+	}
+	c.target.mu.Lock()
+	defer c.target.mu.Unlock()
+	delete(c.target.conns, c)
+}
+
+// facts are what the directory can store.
+func (s *Server) facts() wire.Facts {
+	return wire.Facts{Owners: s.tree.Owners(), Granularity: s.tree.Granularity()}
+}
+
+// bootID names the run of the machine's kernel; it is random when it cannot be known.
+func bootID() string {
+	if b, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+		return strings.TrimSpace(string(b))
+	}
+	return rand.Text()
+}
+
+// refused is a state of the target for the sender.
+func refused(err error) *wire.Refused {
+	m := &wire.Refused{Kind: transport.Broken, Text: cut(err.Error())}
+	switch apply.KindOf(err) {
+	case apply.Full:
+		m.Kind, m.Hint = transport.Full, "make room on the target, or raise its quota"
+	case apply.ReadOnly:
+		m.Kind, m.Hint = transport.ReadOnly, "mount the file system of the target for writing"
+	case apply.RootGone:
+		m.Kind, m.Lost = transport.Away, true
+		m.Hint = "make the directory of the target, or mount what belongs there"
+	}
+	return m
+}
+
+func cut(s string) string { return s[:min(len(s), wire.MaxText)] }
+
+// choose is the version that both sides speak.
+func choose(m *wire.Hello) (int, error) {
+	if m.Oldest > wire.Version || m.Newest < wire.Oldest {
+		return 0, fmt.Errorf("the sender speaks versions %d to %d of the stream, and this target %d to %d", m.Oldest, m.Newest, wire.Oldest, wire.Version)
+	}
+	return min(m.Newest, wire.Version), nil
+}

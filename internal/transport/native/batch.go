@@ -1,0 +1,428 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/change"
+	"sersync/internal/scan"
+	"sersync/internal/transport"
+	"sersync/internal/wire"
+)
+
+// offersMax is how many files may be offered that the target has not answered yet.
+const offersMax = 128
+
+// entryBytes is about what goes over for a file beside its path and its content.
+const entryBytes = 48
+
+// tries is how often a file is read that changes while it is.
+const tries = 3
+
+// batch is one batch on its way.
+type batch struct {
+	transport.Batch
+	c     *conn
+	looks *scan.Looks
+	// parents are the directories above the paths that went along.
+	parents map[change.Path]struct{}
+	buf     []byte
+
+	mu sync.Mutex
+	// sent are the paths in the order in which they went over: the index in a Result or a Want.
+	sent    []sent
+	open    int   // guarded by mu: offers without an answer
+	wanted  []int // guarded by mu: offers that the target wants, in order
+	news    chan struct{}
+	report  transport.Report
+	refused *transport.Error // guarded by mu
+	done    chan struct{}
+	over    bool // guarded by mu: done is closed
+}
+
+// sent is one path that went over.
+type sent struct {
+	path change.Path
+	// offered is what a file was when it was offered, and tried how often it was.
+	offered change.Stat
+	tried   int
+	// signature is what the target has of it.
+	signature []byte
+	waiting   bool
+	// bytes are what went over for its content.
+	bytes int64
+}
+
+// Apply implements transport.Transport.
+func (t *Transport) Apply(ctx context.Context, b transport.Batch) (transport.Report, error) {
+	if err := ctx.Err(); err != nil {
+		return transport.Report{}, fmt.Errorf("%v: %w", b.Op, err)
+	}
+	if t.forgot() {
+		// Whoever sends looks at once again at what was acked since then, and only then goes on.
+		return transport.Report{}, &transport.Error{
+			Kind: transport.Away, Err: errors.New("the connection ended before all that was acked was on the target's disk"),
+		}
+	}
+	c, err := t.take(ctx)
+	if err != nil {
+		return transport.Report{}, err
+	}
+	j := &batch{
+		Batch: b, c: c, parents: map[change.Path]struct{}{}, news: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	c.listen(j.take)
+	stop := context.AfterFunc(ctx, func() { j.abandon() })
+	err = j.run(ctx, t.o.Durable)
+	stop()
+	c.silence()
+	t.give(c, err == nil)
+	switch {
+	case err != nil:
+		return transport.Report{}, t.away(ctx, err)
+	case j.refused != nil:
+		return transport.Report{}, j.refused
+	case ctx.Err() != nil:
+		return transport.Report{}, &transport.Error{Kind: transport.Away, Err: fmt.Errorf("%v: %w", b.Op, ctx.Err())}
+	}
+	return j.report, nil
+}
+
+// endTime is how long a large file that is cancelled may take to come to a clean end.
+const endTime = 2 * time.Second
+
+// abandon ends a batch that nobody wants any more.
+func (b *batch) abandon() {
+	if b.large() {
+		time.AfterFunc(endTime, func() {
+			select {
+			case <-b.done:
+			default:
+				b.c.nc.Close()
+			}
+		})
+		return
+	}
+	b.c.nc.Close()
+}
+
+func (b *batch) large() bool {
+	return b.Op == transport.UpdateLarge || b.Op == transport.UpdateLargeContent
+}
+
+func (b *batch) removes() bool { return b.Op == transport.Remove || b.Op == transport.RemoveExact }
+
+// run sends a batch and waits for its end.
+func (b *batch) run(ctx context.Context, durable bool) error {
+	root, err := scan.RootOf(b.Root)
+	if err != nil {
+		return &transport.Error{Kind: transport.SourceGone, Err: err}
+	}
+	b.looks = root.Looks()
+	defer b.looks.Close()
+	b.c.begin()
+	if err := b.c.w.Write(&wire.Begin{Op: b.Op, Keep: b.Keep, Durable: durable}); err != nil {
+		return err
+	}
+	if b.removes() {
+		err = b.removals()
+	} else {
+		err = b.updates(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(b.c.w.Write(&wire.End{}), b.c.w.Flush()); err != nil {
+		return err
+	}
+	_, err = await(context.WithoutCancel(ctx), b.c, b.done)
+	return err
+}
+
+func (b *batch) removals() error {
+	paths := b.Paths
+	if b.Op == transport.RemoveExact {
+		// Children before their parents.
+		paths = slices.SortedFunc(slices.Values(paths), func(x, y change.Path) int { return -comparePaths(x, y) })
+	}
+	for _, p := range paths {
+		b.mu.Lock()
+		b.sent = append(b.sent, sent{path: p})
+		b.mu.Unlock()
+		if err := b.c.w.Write(&wire.Remove{Path: p}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// comparePaths orders paths so that a directory stands before all that is below it.
+func comparePaths(x, y change.Path) int {
+	switch {
+	case x < y:
+		return -1
+	case x > y:
+		return 1
+	}
+	return 0
+}
+
+func (b *batch) updates(ctx context.Context) error {
+	for _, p := range slices.SortedFunc(slices.Values(b.Paths), comparePaths) {
+		if err := b.above(p); err != nil {
+			return err
+		}
+		if err := b.entry(p, 0); err != nil {
+			return err
+		}
+		if err := b.serve(ctx, offersMax); err != nil || b.stopped(ctx) {
+			return err
+		}
+	}
+	return b.serve(ctx, 1)
+}
+
+// stopped reports whether nobody wants the rest.
+func (b *batch) stopped(ctx context.Context) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.refused != nil || ctx.Err() != nil
+}
+
+// above sends the directories above p that were not sent yet.
+func (b *batch) above(p change.Path) error {
+	if p == change.Root {
+		return nil
+	}
+	dir := p.Parent()
+	if _, ok := b.parents[dir]; ok {
+		return nil
+	}
+	if err := b.above(dir); err != nil {
+		return err
+	}
+	b.parents[dir] = struct{}{}
+	seen, err := b.looks.Look(dir)
+	if err != nil || seen.At != dir || !seen.Stat.IsDir() {
+		return nil // what is below it is looked at by itself
+	}
+	return b.c.w.Write(&wire.Entry{Path: dir, Attr: wire.AttrOf(seen.Stat), Parent: true})
+}
+
+// entry sends a path as it is now. What is missing is left as it is over there.
+func (b *batch) entry(p change.Path, tried int) error {
+	seen, err := b.looks.Look(p)
+	switch {
+	case err != nil:
+		b.fail(p, err)
+		return nil
+	case seen.At != p || !seen.Stat.Exists():
+		return nil
+	}
+	e := &wire.Entry{Path: p, Attr: wire.AttrOf(seen.Stat)}
+	s := sent{path: p, tried: tried, bytes: entryBytes + int64(len(p))}
+	switch {
+	case seen.Stat.IsRegular() && seen.Stat.Size <= wire.MaxInline:
+		err = b.inline(e, p)
+	case seen.Stat.IsRegular():
+		s.offered, s.waiting = seen.Stat, true
+	case e.Attr.Type() == unix.S_IFLNK:
+		e.Attr.Link, err = b.looks.Readlink(p)
+	}
+	s.bytes += int64(len(e.Content))
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.EINVAL), errors.Is(err, errOther):
+		return nil // it went, or is something else: whoever did that is told of by an event
+	case err != nil:
+		b.fail(p, fmt.Errorf("read %q: %w", string(p), err))
+		return nil
+	}
+	b.mu.Lock()
+	b.sent = append(b.sent, s)
+	if s.waiting {
+		b.open++
+	}
+	b.mu.Unlock()
+	return b.c.w.Write(e)
+}
+
+// errOther: there is something else by now.
+var errOther = errors.New("it is something else by now")
+
+// inline reads a small file into an entry.
+func (b *batch) inline(e *wire.Entry, p change.Path) error {
+	if b.buf == nil {
+		b.buf = make([]byte, wire.MaxInline+1)
+	}
+	for range tries {
+		fd, st, err := b.looks.Open(p)
+		if err != nil {
+			return err
+		}
+		var after change.Stat
+		n := 0
+		if st.IsRegular() && st.Size <= wire.MaxInline {
+			n, after, err = readAll(fd, b.buf[:st.Size])
+		}
+		unix.Close(fd)
+		switch {
+		case !st.IsRegular() || st.Size > wire.MaxInline:
+			return errOther
+		case err != nil:
+			return err
+		case int64(n) == st.Size && after == st:
+			e.Attr, e.Inline, e.Content = wire.AttrOf(st), true, b.buf[:n]
+			e.Sum = wire.SumBytes(e.Content)
+			return nil
+		}
+	}
+	return errors.New("it changes while it is read")
+}
+
+// readAll fills buf, and says what the file was after that.
+func readAll(fd int, buf []byte) (n int, after change.Stat, err error) {
+	for n < len(buf) {
+		m, err := unix.Read(fd, buf[n:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return n, after, err
+		}
+		if m == 0 {
+			break
+		}
+		n += m
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return n, after, err
+	}
+	return n, change.StatOf(&st), nil
+}
+
+// fail says that a path could not be read.
+func (b *batch) fail(p change.Path, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.report.Failed = append(b.report.Failed, transport.Failure{Path: p, Retry: true, Err: err})
+}
+
+// serve sends what the target wants, until fewer offers than most are without an answer.
+func (b *batch) serve(ctx context.Context, most int) error {
+	for {
+		b.mu.Lock()
+		next, waiting, stop := -1, b.open >= most, b.over
+		if len(b.wanted) > 0 {
+			next = b.wanted[0]
+			b.wanted = b.wanted[1:]
+		}
+		b.mu.Unlock()
+		switch {
+		case stop:
+			return nil
+		case next >= 0:
+			if err := b.content(ctx, next); err != nil {
+				return err
+			}
+			continue
+		case !waiting:
+			return nil
+		}
+		if err := b.c.w.Flush(); err != nil {
+			return err
+		}
+		if _, err := await(context.WithoutCancel(ctx), b.c, b.news); err != nil {
+			return err
+		}
+	}
+}
+
+// take takes what the target says of the batch, in the goroutine that reads.
+func (b *batch) take(m wire.Message) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer poke(b.news)
+	switch m := m.(type) {
+	case *wire.Result:
+		return b.result(m)
+	case *wire.Want:
+		return b.want(m)
+	case *wire.Refused:
+		b.refused = refusal(m)
+		b.open, b.wanted = 0, nil
+		return b.finish()
+	case *wire.Done:
+		if b.open > 0 {
+			return fmt.Errorf("a batch is done, and %d offers are not answered: %w", b.open, wire.ErrFrame)
+		}
+		return b.finish()
+	}
+	return fmt.Errorf("%T as an answer to a batch: %w", m, wire.ErrFrame)
+}
+
+func (b *batch) finish() error {
+	if b.over {
+		return fmt.Errorf("a batch ends twice: %w", wire.ErrFrame)
+	}
+	b.over = true
+	close(b.done)
+	return nil
+}
+
+func (b *batch) result(m *wire.Result) error {
+	if m.Index >= len(b.sent) {
+		return fmt.Errorf("the result of path %d of %d: %w", m.Index, len(b.sent), wire.ErrFrame)
+	}
+	s := &b.sent[m.Index]
+	if s.waiting {
+		s.waiting = false
+		b.open--
+	}
+	if m.Sent {
+		b.report.Files++
+		b.report.Bytes += s.bytes
+	}
+	f := transport.Failure{Path: s.path, Err: errors.New(printable(m.Text))}
+	switch m.Outcome {
+	case wire.Limited:
+		b.report.Limits = append(b.report.Limits, f)
+	case wire.Failed, wire.Stuck:
+		f.Retry = m.Outcome == wire.Failed
+		b.report.Failed = append(b.report.Failed, f)
+	case wire.Changed:
+		b.report.Changed = append(b.report.Changed, s.path)
+	}
+	return nil
+}
+
+// signatureMax bounds what a target may say of what it has of one file, in bytes.
+const signatureMax = 64 << 20
+
+func (b *batch) want(m *wire.Want) error {
+	if m.Index >= len(b.sent) || !b.sent[m.Index].waiting {
+		return fmt.Errorf("content of path %d is wanted, which was not offered: %w", m.Index, wire.ErrFrame)
+	}
+	s := &b.sent[m.Index]
+	if len(s.signature)+len(m.Signature) > signatureMax {
+		return fmt.Errorf("a signature of more than %d bytes: %w", signatureMax, wire.ErrFrame)
+	}
+	s.signature = append(s.signature, m.Signature...)
+	if m.Last {
+		b.wanted = append(b.wanted, m.Index)
+	}
+	return nil
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,185 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"sersync/internal/wire"
+)
+
+// past is a deadline that ends what is under way.
+var past = time.Unix(1, 0)
+
+// conn is one connection. What comes in is read by a goroutine of its own all the time, so that the target never waits for us to
+// read before it reads itself, and a dead peer is noticed while nothing is to be said.
+type conn struct {
+	nc      net.Conn
+	r       *wire.Reader
+	w       *wire.Writer // used by who took the connection
+	timeout time.Duration
+	facts   wire.Facts
+	program string
+	boot    string
+
+	mu sync.Mutex
+	// begun are when the batches began that are not on the target's disk, the first of which has the number synced+1.
+	begun  []time.Time // guarded by mu
+	synced uint64      // guarded by mu
+	// take is called with each message that comes in while a batch or a comparison is under way; nil when none is.
+	take func(wire.Message) error // guarded by mu
+	err  error                    // guarded by mu: why it ended
+	gone chan struct{}            // closed when it ended
+}
+
+func newConn(nc net.Conn, timeout time.Duration, bound *rate.Limiter) *conn {
+	c := &conn{nc: nc, r: wire.NewReader(nc), timeout: timeout, gone: make(chan struct{})}
+	c.w = wire.NewWriter(patient{c, bound})
+	return c
+}
+
+// patient writes to a connection for as long as anything moves.
+type patient struct {
+	c    *conn
+	rate *rate.Limiter
+}
+
+// rateBurst is how much is sent at a time, in bytes, where the bandwidth is bounded.
+const rateBurst = 16 << 10
+
+func (p patient) Write(b []byte) (n int, err error) {
+	for len(b) > 0 {
+		most := wire.MaxData
+		if p.rate != nil {
+			most = rateBurst
+			if err := p.rate.WaitN(context.Background(), min(len(b), most)); err != nil {
+				return n, err
+			}
+		}
+		_ = p.c.nc.SetWriteDeadline(time.Now().Add(p.c.timeout))
+		m, err := p.c.nc.Write(b[:min(len(b), most)])
+		n += m
+		if err != nil {
+			return n, err
+		}
+		b = b[m:]
+	}
+	return n, nil
+}
+
+// aliveEvery is how often each side says something while a connection is open, at the least.
+const aliveEvery = 3 * time.Second
+
+// read reads until the connection ends.
+func (c *conn) read() {
+	defer close(c.gone)
+	defer c.nc.Close()
+	for {
+		_ = c.nc.SetReadDeadline(time.Now().Add(c.timeout))
+		m, err := c.r.Read()
+		if err == nil {
+			err = c.took(m)
+		}
+		if err != nil {
+			c.mu.Lock()
+			c.err = fmt.Errorf("the connection ended: %w", noEOF(err))
+			c.mu.Unlock()
+			return
+		}
+	}
+}
+
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errors.New("the target closed it")
+	}
+	return err
+}
+
+func (c *conn) took(m wire.Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch m := m.(type) {
+	case *wire.Alive:
+		return nil
+	case *wire.Durable:
+		n := m.Batch - c.synced
+		if m.Batch < c.synced || n > uint64(len(c.begun)) {
+			return fmt.Errorf("%d batches are on the disk, of %d: %w", m.Batch, c.synced+uint64(len(c.begun)), wire.ErrFrame)
+		}
+		c.begun, c.synced = c.begun[n:], m.Batch
+		return nil
+	}
+	if c.take == nil {
+		return fmt.Errorf("%T that nobody asked for: %w", m, wire.ErrFrame)
+	}
+	return c.take(m)
+}
+
+// begin counts a batch.
+func (c *conn) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begun = append(c.begun, time.Now())
+}
+
+// unsynced is when the oldest batch began that is not on the target's disk; zero when there is none.
+func (c *conn) unsynced() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.begun) == 0 {
+		return time.Time{}
+	}
+	return c.begun[0]
+}
+
+// listen has all that comes in given to take, until silence.
+func (c *conn) listen(take func(wire.Message) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.take = take
+}
+
+func (c *conn) silence() { c.listen(nil) }
+
+// alive reports whether nothing is known to be wrong with it.
+func (c *conn) alive() bool {
+	select {
+	case <-c.gone:
+		return false
+	default:
+		return true
+	}
+}
+
+// why is the error that ended it.
+func (c *conn) why() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// await waits for what a receiver closes or sends on done.
+func await[T any](ctx context.Context, c *conn, done <-chan T) (v T, err error) {
+	select {
+	case v = <-done:
+		return v, nil
+	case <-c.gone:
+		return v, c.why()
+	case <-ctx.Done():
+		return v, ctx.Err()
+	}
+}
+
+// printable is a text of the other side as a person may see it.
+func printable(s string) string {
+	q := strconv.Quote(s)
+	return q[1 : len(q)-1]
+}

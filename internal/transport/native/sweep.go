@@ -1,0 +1,393 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/change"
+	"sersync/internal/filter"
+	"sersync/internal/scan"
+	"sersync/internal/transport"
+	"sersync/internal/wire"
+)
+
+// Bounds of the questions that are not answered yet, with what this side lists in these directories.
+const (
+	questionsMax = 256
+	entriesMax   = 1 << 17
+)
+
+// sweep is one comparison under way. A directory is asked about with a hash of what the source has in it; only where the target has something else is it
+// listed over there. The answers come in the order of the questions.
+type sweep struct {
+	transport.Sweep
+	c       *conn
+	root    *scan.Root
+	looks   *scan.Looks
+	yield   func(transport.Difference) error
+	exclude *filter.Filter
+
+	// todo are the directories to ask about, the next one last; asked those without a whole answer, with so many entries.
+	todo    []question
+	asked   []question
+	entries int
+
+	mu      sync.Mutex
+	answers []*wire.Listing // guarded by mu
+	news    chan struct{}
+	refused *transport.Error // guarded by mu
+	done    bool             // guarded by mu
+}
+
+// question is one directory.
+type question struct {
+	path change.Path
+	// extra: the source has none, and all that is in that of the target is too much.
+	extra bool
+	// shallow: what is below its directories is not compared.
+	shallow bool
+	here    []wire.Listed
+	there   []wire.Listed
+}
+
+// errYield marks an error of the caller's own function.
+type errYield struct{ error }
+
+// Sweep implements transport.Transport.
+func (t *Transport) Sweep(ctx context.Context, s transport.Sweep, yield func(transport.Difference) error) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	root, err := scan.RootOf(s.Root)
+	if err != nil {
+		return &transport.Error{Kind: transport.SourceGone, Err: err}
+	}
+	exclude, err := excludes(s.Exclude)
+	if err != nil {
+		return &transport.Error{Kind: transport.Misconfigured, Err: err, Hint: "correct sweep: exclude in the configuration"}
+	}
+	c, err := t.take(ctx)
+	if err != nil {
+		return err
+	}
+	w := &sweep{Sweep: s, c: c, root: root, looks: root.Looks(), yield: yield, exclude: exclude, news: make(chan struct{}, 1)}
+	defer w.looks.Close()
+	c.listen(w.take)
+	stop := context.AfterFunc(ctx, func() { c.nc.Close() })
+	err = w.run(ctx)
+	stop()
+	c.silence()
+	t.give(c, err == nil)
+	var own errYield
+	switch {
+	case errors.As(err, &own):
+		return own.error
+	case err != nil:
+		return t.away(ctx, err)
+	case w.refused != nil:
+		return w.refused
+	}
+	return nil
+}
+
+// excludes is a filter of rsync patterns. One with a slash inside it matches at any depth there, and one that ends with three stars matches the
+// directory and what is in it.
+func excludes(patterns []string) (*filter.Filter, error) {
+	var rules []filter.Rule
+	for _, p := range patterns {
+		p = strings.TrimSuffix(p, "***")
+		if i := strings.IndexByte(p, '/'); i > 0 && i < len(p)-1 {
+			p = "**/" + p
+		}
+		rules = append(rules, filter.Glob("", p))
+	}
+	return filter.New(rules...)
+}
+
+func (w *sweep) run(ctx context.Context) error {
+	if err := w.c.w.Write(&wire.Compare{Content: w.Content}); err != nil {
+		return err
+	}
+	for _, p := range slices.Backward(w.Under) {
+		w.todo = append(w.todo, question{path: p, shallow: w.Shallow})
+	}
+	for (len(w.todo) > 0 || len(w.asked) > 0) && ctx.Err() == nil {
+		if len(w.todo) > 0 && len(w.asked) < questionsMax && w.entries < entriesMax {
+			q := w.todo[len(w.todo)-1]
+			w.todo = w.todo[:len(w.todo)-1]
+			if err := w.ask(ctx, q); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := w.c.w.Flush(); err != nil {
+			return err
+		}
+		over, err := w.answer(ctx)
+		if err != nil {
+			return err
+		}
+		if over {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := errors.Join(w.c.w.Write(&wire.End{}), w.c.w.Flush()); err != nil {
+		return err
+	}
+	for !w.over() {
+		if _, err := await(ctx, w.c, w.news); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *sweep) over() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.done || w.refused != nil
+}
+
+// take takes what the target says, in the goroutine that reads.
+func (w *sweep) take(m wire.Message) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer poke(w.news)
+	switch m := m.(type) {
+	case *wire.Listing:
+		w.answers = append(w.answers, m)
+	case *wire.Refused:
+		w.refused = refusal(m)
+	case *wire.Done:
+		w.done = true
+	default:
+		return fmt.Errorf("%T as an answer to a comparison: %w", m, wire.ErrFrame)
+	}
+	return nil
+}
+
+// ask asks about one directory, after this side has listed it.
+func (w *sweep) ask(ctx context.Context, q question) error {
+	m := &wire.Dir{Path: q.path, All: q.extra}
+	if !q.extra {
+		var err error
+		if q.here, err = w.list(ctx, q.path); notThere(err) {
+			return nil // it went: an event tells of it
+		} else if err != nil {
+			return &transport.Error{Kind: transport.Broken, Err: fmt.Errorf("list directory %q: %w", string(q.path), err)}
+		}
+		if !q.shallow {
+			w.below(&q)
+		}
+		m.Sum = w.c.facts.SumOf(q.here)
+	}
+	w.asked = append(w.asked, q)
+	w.entries += len(q.here)
+	return w.c.w.Write(m)
+}
+
+// below puts the directories of the source in a directory on the list.
+func (w *sweep) below(q *question) {
+	for i := range q.here {
+		if l := &q.here[i]; l.Name != "" && l.Attr.IsDir() {
+			w.todo = append(w.todo, question{path: q.path.Join(l.Name)})
+		}
+	}
+}
+
+func notThere(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
+}
+
+// list is what the source has in a directory, and the directory itself.
+func (w *sweep) list(ctx context.Context, p change.Path) ([]wire.Listed, error) {
+	dir, err := w.root.OpenDir(p)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+		return nil, err
+	}
+	all := []wire.Listed{{Attr: wire.AttrOf(change.StatOf(&st))}}
+	for {
+		names, end := dir.Readdirnames(256)
+		for _, name := range names {
+			at := p.Join(name)
+			var st unix.Stat_t
+			if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); errors.Is(err, unix.ENOENT) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+			l := wire.Listed{Name: name, Attr: wire.AttrOf(change.StatOf(&st))}
+			if w.left(at, l.Attr.IsDir()) {
+				continue
+			}
+			if l.Attr.Type() == unix.S_IFLNK {
+				if l.Attr.Link, err = w.looks.Readlink(at); err != nil {
+					continue
+				}
+			}
+			if w.Content && l.Attr.IsRegular() {
+				if l.Sum, err = wire.SumFile(ctx, int(dir.Fd()), name); err != nil {
+					return nil, err
+				}
+			}
+			all = append(all, l)
+		}
+		if end == io.EOF {
+			return all, nil
+		}
+		if end != nil {
+			return nil, end
+		}
+	}
+}
+
+// left reports whether a path is left out of the comparison.
+func (w *sweep) left(p change.Path, dir bool) bool {
+	kind := filter.File
+	if dir {
+		kind = filter.Dir
+	}
+	return !w.exclude.Verdict(p, kind).Keep
+}
+
+// answer waits for the answer to the oldest question, and tells what it says. It reports whether nothing more will come.
+func (w *sweep) answer(ctx context.Context) (over bool, err error) {
+	for {
+		w.mu.Lock()
+		var m *wire.Listing
+		if len(w.answers) > 0 {
+			m = w.answers[0]
+			w.answers = w.answers[1:]
+		}
+		refused := w.refused != nil
+		w.mu.Unlock()
+		if refused {
+			return true, nil
+		}
+		if m == nil {
+			if _, err := await(ctx, w.c, w.news); err != nil {
+				return false, err
+			}
+			continue
+		}
+		if len(w.asked) == 0 {
+			return false, fmt.Errorf("a listing that nobody asked for: %w", wire.ErrFrame)
+		}
+		q := &w.asked[0]
+		if m.Unknown {
+			return false, &transport.Error{
+				Kind: transport.Broken, Err: fmt.Errorf("the target cannot list %q: %s", string(q.path), printable(m.Text)),
+			}
+		}
+		q.there = append(q.there, m.Entries...)
+		if !m.Last {
+			continue
+		}
+		err := w.tell(q, m)
+		w.entries -= len(q.here)
+		w.asked = w.asked[1:]
+		return false, err
+	}
+}
+
+// tell tells the differences in one directory.
+func (w *sweep) tell(q *question, m *wire.Listing) error {
+	switch {
+	case m.Equal:
+		return nil
+	case m.Absent && q.extra:
+		return nil
+	case m.Absent:
+		return w.tellMissing(q)
+	}
+	there := make(map[string]wire.Listed, len(q.there))
+	for _, l := range q.there {
+		p := q.path
+		if l.Name != "" {
+			p = p.Join(l.Name)
+		}
+		if !p.Valid() || l.Name == "" && p != q.path {
+			return fmt.Errorf("a listing with the name %q: %w", l.Name, wire.ErrFrame)
+		}
+		if !w.left(p, l.Attr.IsDir()) {
+			there[l.Name] = l
+		}
+	}
+	for _, l := range q.here {
+		other, ok := there[l.Name]
+		delete(there, l.Name)
+		if ok && w.same(l, other) {
+			continue
+		}
+		if ok && l.Attr.Size == other.Attr.Size && l.Attr.Mtime == other.Attr.Mtime && l.Sum == other.Sum {
+			l.Attr.Size = 0 // nothing of its content is sent
+		}
+		if err := w.differs(q.path, l, !ok); err != nil {
+			return err
+		}
+	}
+	if !w.Extras {
+		return nil
+	}
+	for name, l := range there {
+		if name == "" {
+			continue
+		}
+		p := q.path.Join(name)
+		if err := w.tellOne(transport.Difference{Path: p, Extra: true, Dir: l.Attr.IsDir()}); err != nil {
+			return err
+		}
+		if l.Attr.IsDir() {
+			w.todo = append(w.todo, question{path: p, extra: true})
+		}
+	}
+	return nil
+}
+
+func (w *sweep) same(a, b wire.Listed) bool {
+	return w.c.facts.Canon(a.Attr) == w.c.facts.Canon(b.Attr) && a.Sum == b.Sum
+}
+
+func (w *sweep) differs(dir change.Path, l wire.Listed, missing bool) error {
+	p := dir
+	if l.Name != "" {
+		p = dir.Join(l.Name)
+	}
+	return w.tellOne(transport.Difference{Path: p, Missing: missing, Dir: l.Attr.IsDir(), Size: l.Attr.Size})
+}
+
+// tellMissing tells of a directory of the source that the target has not. What is below its directories follows when their turn
+// comes, as the target has none of them either.
+func (w *sweep) tellMissing(q *question) error {
+	for _, l := range q.here {
+		if l.Name == "" && !slices.Contains(w.Under, q.path) {
+			continue // it was told of as an entry
+		}
+		if err := w.differs(q.path, l, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *sweep) tellOne(d transport.Difference) error {
+	if err := w.yield(d); err != nil {
+		return errYield{err}
+	}
+	return nil
+}

@@ -1,0 +1,258 @@
+// Package native is the transport of our own: it keeps connections to a target that runs our binary, and sends over them what
+// internal/wire describes. A small change needs one round trip. What serves it on the other side is internal/receive/session.
+package native
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"sersync/internal/transport"
+	"sersync/internal/wire"
+)
+
+// Options are what one target needs.
+type Options struct {
+	// Dial makes a connection to the target, over which nobody else can read or write. Its error is a *transport.Error, or ctx's.
+	Dial func(ctx context.Context) (net.Conn, error)
+	// Target names who replicates what to where, the same after each start: a session ends all others of that name.
+	Target string
+	// Durable: what is acked is on the target's disk.
+	Durable bool
+	// Timeout ends a connection over which nothing came or went for so long. Default 15 s.
+	Timeout time.Duration
+	// Bandwidth bounds what is sent, in bytes a second; 0 is no bound.
+	Bandwidth int64
+	// Program is the version of this program, for people.
+	Program string
+	Log     *slog.Logger
+}
+
+const defaultTimeout = 15 * time.Second
+
+// Transport is one target reached by our own stream.
+type Transport struct {
+	o    Options
+	rate *rate.Limiter // nil for no bound
+
+	mu sync.Mutex
+	// session names all connections that are open now. One that ends badly ends the session: the next one begins when nothing of
+	// the old one is at work over there any more.
+	session [wire.SessionSize]byte
+	conns   map[*conn]struct{} // guarded by mu: all that are open
+	idle    []*conn            // guarded by mu: those of them that nobody uses
+	lost    time.Time          // guarded by mu: when the oldest batch began that was not on the disk when its connection ended
+	closed  bool
+	wg      sync.WaitGroup // the readers of connections
+}
+
+var _ transport.Syncer = (*Transport)(nil)
+
+// New makes a transport. It starts nothing.
+func New(o Options) *Transport {
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	t := &Transport{o: o, conns: map[*conn]struct{}{}}
+	if o.Bandwidth > 0 {
+		t.rate = rate.NewLimiter(rate.Limit(o.Bandwidth), rateBurst)
+	}
+	t.renew()
+	return t
+}
+
+// renew begins a session. The caller holds mu, or nobody else knows t.
+func (t *Transport) renew() {
+	_, _ = rand.Read(t.session[:]) // it never fails
+}
+
+// take is a connection for one batch or comparison.
+func (t *Transport) take(ctx context.Context) (*conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	for len(t.idle) > 0 {
+		c := t.idle[len(t.idle)-1]
+		t.idle = t.idle[:len(t.idle)-1]
+		if c.alive() {
+			t.mu.Unlock()
+			return c, nil
+		}
+	}
+	session := t.session
+	t.mu.Unlock()
+	c, err := t.connect(ctx, session)
+	if err != nil {
+		return nil, t.away(ctx, err)
+	}
+	return c, nil
+}
+
+// connect makes a connection of a session.
+func (t *Transport) connect(ctx context.Context, session [wire.SessionSize]byte) (*conn, error) {
+	nc, err := t.o.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := t.greet(ctx, nc, session)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || session != t.session {
+		nc.Close()
+		return nil, errSession
+	}
+	t.conns[c] = struct{}{}
+	t.wg.Go(func() {
+		c.read()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.conns, c)
+		if at := c.unsynced(); !at.IsZero() && (t.lost.IsZero() || at.Before(t.lost)) {
+			t.lost = at
+		}
+	})
+	return c, nil
+}
+
+// errSession: another connection of the session ended badly meanwhile.
+var errSession = errors.New("the session was ended")
+
+// greet agrees on a version, and waits until nothing of an older session is at work.
+func (t *Transport) greet(ctx context.Context, nc net.Conn, session [wire.SessionSize]byte) (*conn, error) {
+	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(past) })
+	defer stop()
+	_ = nc.SetDeadline(time.Now().Add(t.o.Timeout))
+	c := newConn(nc, t.o.Timeout, t.rate)
+	hello := &wire.Hello{Oldest: wire.Oldest, Newest: wire.Version, Target: t.o.Target, Session: session, Program: t.o.Program}
+	if err := errors.Join(c.w.Write(hello), c.w.Flush()); err != nil {
+		return nil, err
+	}
+	for {
+		m, err := c.r.Read()
+		if err != nil {
+			return nil, err
+		}
+		switch m := m.(type) {
+		case *wire.Alive:
+			_ = nc.SetDeadline(time.Now().Add(t.o.Timeout))
+		case *wire.Refused:
+			return nil, refusal(m)
+		case *wire.Welcome:
+			if m.Version < wire.Oldest || m.Version > wire.Version {
+				return nil, fmt.Errorf("the target chose version %d: %w", m.Version, wire.ErrFrame)
+			}
+			c.facts, c.program, c.boot = m.Facts, m.Program, m.Boot
+			return c, nil
+		default:
+			return nil, fmt.Errorf("await the answer to a greeting, and get %T: %w", m, wire.ErrFrame)
+		}
+	}
+}
+
+// give takes a connection back from who took it. One that is not in a state to go on ends the session.
+func (t *Transport) give(c *conn, fit bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if fit && !t.closed && c.alive() {
+		t.idle = append(t.idle, c)
+		return
+	}
+	t.drop()
+}
+
+// Synced implements transport.Syncer. What a connection that ended had not brought to the disk counts until somebody asked.
+func (t *Transport) Synced() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	oldest := time.Now()
+	if !t.lost.IsZero() {
+		oldest, t.lost = t.lost, time.Time{}
+	}
+	for c := range t.conns {
+		if at := c.unsynced(); !at.IsZero() && at.Before(oldest) {
+			oldest = at
+		}
+	}
+	return oldest
+}
+
+// forgot reports whether the target may have lost something that nobody was told of.
+func (t *Transport) forgot() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.lost.IsZero()
+}
+
+// drop ends all connections and begins a session. The caller holds mu.
+func (t *Transport) drop() {
+	for c := range t.conns {
+		c.nc.Close()
+	}
+	t.idle = nil
+	t.renew()
+}
+
+// away is what an error of a connection says of the target.
+func (t *Transport) away(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("reach target: %w", ctx.Err())
+	}
+	var state *transport.Error
+	switch {
+	case errors.As(err, &state):
+		return state
+	case errors.Is(err, wire.ErrFrame):
+		return &transport.Error{
+			Kind: transport.Broken, Err: err,
+			Hint: "the two sides do not understand each other: install the same version of sersync on both",
+		}
+	}
+	if short := transport.Short(err); short != nil {
+		return short
+	}
+	return &transport.Error{Kind: transport.Away, Err: fmt.Errorf("talk to the target: %w", err)}
+}
+
+// refusal is the error of a state of the target that it told.
+func refusal(m *wire.Refused) *transport.Error {
+	return &transport.Error{Kind: m.Kind, Lost: m.Lost, Hint: printable(m.Hint), Err: errors.New(printable(m.Text))}
+}
+
+// Check implements transport.Transport.
+func (t *Transport) Check(ctx context.Context) (transport.Facts, error) {
+	c, err := t.take(ctx)
+	if err != nil {
+		return transport.Facts{}, err
+	}
+	defer t.give(c, true)
+	f := transport.Facts{Here: "sersync " + t.o.Program, There: "sersync " + printable(c.program)}
+	if !c.facts.Owners {
+		f.Limits = append(f.Limits, "it sets no owners: files belong to the user of the module; set uid = root in its configuration for that")
+	}
+	if c.facts.Granularity > 1 {
+		f.Limits = append(f.Limits, fmt.Sprintf("its file system stores times in steps of %v", time.Duration(c.facts.Granularity)))
+	}
+	return f, nil
+}
+
+// Close implements transport.Transport.
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	t.closed = true
+	t.drop()
+	t.mu.Unlock()
+	t.wg.Wait()
+	return nil
+}

@@ -1,0 +1,74 @@
+package wire
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/sys/unix"
+)
+
+// Canon leaves of an entry what both sides can have alike: what the target cannot store, and what says nothing, is zero.
+func (f Facts) Canon(a Attr) Attr {
+	if !f.Owners {
+		a.UID, a.GID = 0, 0
+	}
+	a.Mtime -= mod(a.Mtime, f.Granularity)
+	if a.Type() == unix.S_IFLNK {
+		a.Mode = unix.S_IFLNK | 0o777
+	}
+	return a
+}
+
+// mod is what is above the next lower multiple, before 1970 too.
+func mod(n, of int64) int64 { return ((n % of) + of) % of }
+
+// SumOf is the hash of a listing, which it sorts. Two listings with the same one are the same as far as the target can store them.
+func (f Facts) SumOf(entries []Listed) Sum {
+	slices.SortFunc(entries, func(a, b Listed) int { return cmp.Compare(a.Name, b.Name) })
+	var b []byte
+	for _, l := range entries {
+		l.Attr = f.Canon(l.Attr)
+		b = l.encode(b)
+	}
+	return SumBytes(b)
+}
+
+// SumBytes is the hash of content.
+func SumBytes(b []byte) Sum {
+	full := blake3.Sum256(b)
+	return Sum(full[:SumSize])
+}
+
+// SumFile is the hash of the content of a regular file in a directory that is open. Of what is none by now it is that of nothing.
+func SumFile(ctx context.Context, dir int, name string) (sum Sum, err error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return sum, err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return sum, err
+	}
+	h := blake3.New()
+	buf := make([]byte, 1<<20)
+	for {
+		if err := ctx.Err(); err != nil {
+			return sum, err
+		}
+		n, err := f.Read(buf)
+		h.Write(buf[:n])
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return sum, err
+		}
+	}
+	copy(sum[:], h.Sum(nil))
+	return sum, nil
+}

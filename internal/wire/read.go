@@ -1,0 +1,74 @@
+package wire
+
+import (
+	"fmt"
+)
+
+// Read reads the next message. Slices of bytes in it are there until the next call. An unknown type is an ErrFrame.
+func (r *Reader) Read() (Message, error) {
+	t, payload, err := r.Next()
+	if err != nil {
+		return nil, err
+	}
+	return parse(t, payload)
+}
+
+type message interface {
+	Message
+	decode(d *decoder)
+}
+
+func parse(t Type, payload []byte) (Message, error) {
+	m := empty(t)
+	if m == nil {
+		return nil, fmt.Errorf("read frame of type %d: %w", t, ErrFrame)
+	}
+	d := decoder{b: payload}
+	m.decode(&d)
+	if err := d.end(fmt.Sprintf("frame of type %d", t)); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func empty(t Type) message {
+	switch t {
+	case typeHello:
+		return new(Hello)
+	case typeWelcome:
+		return new(Welcome)
+	case typeBegin:
+		return new(Begin)
+	case typeEntry:
+		return new(Entry)
+	case typeRemove:
+		return new(Remove)
+	case typeContent:
+		return new(Content)
+	case typeContentEnd:
+		return new(ContentEnd)
+	case typeEnd:
+		return new(End)
+	case typeResult:
+		return new(Result)
+	case typeWant:
+		return new(Want)
+	case typeDone:
+		return new(Done)
+	case typeRefused:
+		return new(Refused)
+	case typeAlive:
+		return new(Alive)
+	case typeDurable:
+		return new(Durable)
+	case typeCompare:
+		return new(Compare)
+	case typeDir:
+		return new(Dir)
+	case typeListing:
+		return new(Listing)
+	case typeMove:
+		return new(Move)
+	}
+	return nil
+}

@@ -1,0 +1,202 @@
+package wire
+
+import (
+	"encoding/binary"
+
+	"sersync/internal/change"
+)
+
+// Version is the newest version of these messages that this program speaks, and Oldest the oldest one.
+const (
+	Version = 1
+	Oldest  = 1
+)
+
+// SessionSize is the size of what names a session.
+const SessionSize = 16
+
+// Hello is the first message of a connection, from the sender.
+type Hello struct {
+	// Oldest and Newest are the versions that the sender speaks.
+	Oldest, Newest int
+	// Target names who replicates what to here; the same in each session of it. All other sessions of that name end when one begins:
+	// their connections are cut, and whatever they were doing is over before the answer comes.
+	Target string
+	// Session is random, and the same for all connections of one session.
+	Session [SessionSize]byte
+	// Program is the version of the program, for people.
+	Program string
+}
+
+func (*Hello) frame() Type { return typeHello }
+
+func (m *Hello) encode(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(m.Oldest))
+	b = binary.AppendUvarint(b, uint64(m.Newest))
+	b = append(appendText(b, m.Target), m.Session[:]...)
+	return appendText(b, m.Program)
+}
+
+func (m *Hello) decode(d *decoder) {
+	m.Oldest, m.Newest = int(d.number(1<<16)), int(d.number(1<<16))
+	m.Target = string(d.text(MaxText))
+	copy(m.Session[:], d.bytes(SessionSize))
+	m.Program = string(d.text(MaxText))
+	// A newer one may have more to say.
+	if m.Newest > Version {
+		d.b = nil
+	}
+}
+
+// Welcome answers Hello, from the target.
+type Welcome struct {
+	// Version is the one that both speak.
+	Version int
+	Program string
+	// Boot changes when the target's machine was started anew: only then can it have lost what it had not written to its disk.
+	Boot string
+	Facts
+}
+
+// Facts are what the target cannot store, so that nobody sends it for ever.
+type Facts struct {
+	// Owners: it sets owner and group.
+	Owners bool
+	// Granularity is what times are multiples of, in nanoseconds; 1 or more.
+	Granularity int64
+}
+
+func (*Welcome) frame() Type { return typeWelcome }
+
+func (m *Welcome) encode(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(m.Version))
+	b = appendText(appendText(b, m.Program), m.Boot)
+	return binary.AppendUvarint(append(b, flags(m.Owners)), uint64(m.Granularity))
+}
+
+func (m *Welcome) decode(d *decoder) {
+	m.Version = int(d.number(1 << 16))
+	m.Program, m.Boot = string(d.text(MaxText)), string(d.text(MaxText))
+	d.flags(&m.Owners)
+	m.Granularity = int64(d.number(1 << 40))
+	if m.Granularity < 1 {
+		d.fail()
+	}
+}
+
+// Alive says nothing: whoever sends it is there, and works or waits. The sender's is answered with one when the target waits.
+type Alive struct{}
+
+func (*Alive) frame() Type { return typeAlive }
+
+func (*Alive) encode(b []byte) []byte { return b }
+
+func (*Alive) decode(*decoder) {}
+
+// Durable says, from the target, that all batches of this connection up to a number are on its disk. The first one has number 1.
+type Durable struct{ Batch uint64 }
+
+func (*Durable) frame() Type { return typeDurable }
+
+func (m *Durable) encode(b []byte) []byte { return binary.AppendUvarint(b, m.Batch) }
+
+func (m *Durable) decode(d *decoder) { m.Batch = d.uvarint() }
+
+// Compare begins a comparison, from the sender. It changes nothing. Directories follow, and then End.
+type Compare struct {
+	// Content asks for hashes of the content of regular files, too.
+	Content bool
+}
+
+func (*Compare) frame() Type { return typeCompare }
+
+func (m *Compare) encode(b []byte) []byte { return append(b, flags(m.Content)) }
+
+func (m *Compare) decode(d *decoder) { d.flags(&m.Content) }
+
+// Dir asks about one directory, from the sender. The answers come in the order of the questions.
+type Dir struct {
+	Path change.Path
+	// Sum is that of the sender's own listing: a target whose listing has the same one answers with an Equal one. All asks for the listing in any case.
+	All bool
+	Sum Sum
+}
+
+func (*Dir) frame() Type { return typeDir }
+
+func (m *Dir) encode(b []byte) []byte {
+	b = append(appendText(b, m.Path), flags(m.All))
+	if !m.All {
+		b = append(b, m.Sum[:]...)
+	}
+	return b
+}
+
+func (m *Dir) decode(d *decoder) {
+	m.Path = d.path()
+	d.flags(&m.All)
+	if !m.All {
+		copy(m.Sum[:], d.bytes(SumSize))
+	}
+}
+
+// Listing answers Dir, from the target, in one or several pieces, up to the one that is Last.
+type Listing struct {
+	// Equal: it is that of the sender, and nothing is listed.
+	Equal bool
+	// Absent: there is no such directory.
+	Absent bool
+	// Unknown: it could not be read, and Text says why.
+	Unknown bool
+	Last    bool
+	Text    string
+	Entries []Listed
+}
+
+// Listed is one entry of a directory; the directory itself has an empty name and is the first one.
+type Listed struct {
+	Name string
+	Attr Attr
+	// Sum is that of the content of a regular file when it was asked for.
+	Sum Sum
+}
+
+func (*Listing) frame() Type { return typeListing }
+
+func (m *Listing) encode(b []byte) []byte {
+	b = append(b, flags(m.Equal, m.Absent, m.Unknown, m.Last))
+	b = appendText(b, m.Text)
+	for i := range m.Entries {
+		b = m.Entries[i].encode(b)
+	}
+	return b
+}
+
+func (m *Listing) decode(d *decoder) {
+	d.flags(&m.Equal, &m.Absent, &m.Unknown, &m.Last)
+	m.Text = string(d.text(MaxText))
+	for len(d.b) > 0 && !d.bad {
+		l := Listed{Name: string(d.text(MaxName)), Attr: d.attr()}
+		copy(l.Sum[:], d.bytes(SumSize))
+		m.Entries = append(m.Entries, l)
+	}
+}
+
+func (l *Listed) encode(b []byte) []byte {
+	return append(l.Attr.encode(appendText(b, l.Name)), l.Sum[:]...)
+}
+
+// Move asks for what is at From to be moved to To, from the sender, where it is like Attr and nothing is at To. All of a batch of them are
+// done at its End, so that they may form chains and rings. Its Result is Changed when it was done.
+type Move struct {
+	From, To change.Path
+	Attr     Attr
+}
+
+func (*Move) frame() Type { return typeMove }
+
+func (m *Move) encode(b []byte) []byte {
+	return m.Attr.encode(appendText(appendText(b, m.From), m.To))
+}
+
+func (m *Move) decode(d *decoder) { m.From, m.To, m.Attr = d.path(), d.path(), d.attr() }

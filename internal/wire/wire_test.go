@@ -1,0 +1,170 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/change"
+	"sersync/internal/delta"
+	"sersync/internal/transport"
+)
+
+// messages are one of each type, with all that it can hold.
+func messages() []Message {
+	file := Attr{Mode: unix.S_IFREG | 0o4755, UID: 1<<32 - 1, GID: 7, Size: 5, Mtime: -1}
+	return []Message{
+		&Hello{Oldest: 1, Newest: Version, Target: "a b", Session: [SessionSize]byte{1, 2}, Program: "1.0"},
+		&Welcome{Version: 1, Program: "1.0", Boot: "x", Facts: Facts{Owners: true, Granularity: 1e9}},
+		&Begin{Op: transport.RemoveExact, Keep: true, Durable: true},
+		&Entry{Path: "d/\xff\n", Attr: file, Inline: true, Content: []byte("hello"), Sum: SumBytes([]byte("hello")), HasXattrs: true, Xattrs: []Xattr{{"user.x", []byte{0}}}},
+		&Entry{Path: change.Root, Attr: Attr{Mode: unix.S_IFDIR | 0o1777}, Parent: true},
+		&Entry{Path: "link", Attr: Attr{Mode: unix.S_IFLNK | 0o777, Link: "../to"}},
+		&Entry{Path: "tty", Attr: Attr{Mode: unix.S_IFCHR | 0o600, Rdev: 0x500}},
+		&Remove{Path: "a/b"},
+		&ContentEnd{Whole: true},
+		&End{},
+		&Result{Index: 300, Outcome: Limited, Sent: true, Text: "why"},
+		&Want{Index: 3, Last: true, Signature: []byte("sig")},
+		&Done{},
+		&Refused{Kind: transport.Full, Lost: true, Text: "t", Hint: "h"},
+		&Alive{},
+		&Durable{Batch: 1 << 40},
+		&Compare{Content: true},
+		&Dir{Path: "d", Sum: Sum{9}},
+		&Dir{Path: change.Root, All: true},
+		&Listing{Last: true, Text: "t", Entries: []Listed{{Attr: Attr{Mode: unix.S_IFDIR}}, {Name: "f", Attr: file, Sum: Sum{1}}}},
+		&Move{From: "a", To: "b", Attr: file},
+	}
+}
+
+func TestMessagesArriveAsTheyWere(t *testing.T) {
+	var stream bytes.Buffer
+	w := NewWriter(&stream)
+	for _, m := range messages() {
+		if err := w.Write(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	op := delta.Op{Kind: delta.Data, Data: []byte("bytes")}
+	if err := errors.Join(w.Write(&Content{Op: op}), w.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	// Byte by byte, as a slow connection brings them.
+	r := NewReader(io.MultiReader(strings.NewReader(stream.String()[:1]), iotestOneByte{&stream}))
+	stream.Next(1)
+	for _, want := range messages() {
+		got, err := r.Read()
+		if err != nil {
+			t.Fatalf("%T: %v", want, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%T (-want +got):\n%s", want, diff)
+		}
+	}
+	got, err := r.Read()
+	if c, ok := got.(*Content); err != nil || !ok || !bytes.Equal(c.Encoded, op.Append(nil)) {
+		t.Errorf("content: %+v, %v", got, err)
+	}
+	if _, err := r.Read(); err != io.EOF {
+		t.Errorf("the end: %v, want EOF", err)
+	}
+}
+
+// iotestOneByte reads one byte at a time.
+type iotestOneByte struct{ r io.Reader }
+
+func (o iotestOneByte) Read(p []byte) (int, error) { return o.r.Read(p[:min(len(p), 1)]) }
+
+// frameOf is a frame with any type and content.
+func frameOf(t Type, payload []byte) []byte {
+	n := len(payload)
+	return append([]byte{byte(t), byte(n), byte(n >> 8), byte(n >> 16)}, payload...)
+}
+
+func TestFramesThatMustNotBeAreRefused(t *testing.T) {
+	for name, frame := range map[string][]byte{
+		"a frame that is too long":       {byte(typeAlive), 0xff, 0xff, 0xff},
+		"an unknown type":                frameOf(0xee, nil),
+		"more than the message":          frameOf(typeAlive, []byte{1}),
+		"less than the message":          frameOf(typeDurable, nil),
+		"a path that leaves the root":    frameOf(typeRemove, (&Remove{Path: "a/../../etc"}).encode(nil)),
+		"an absolute path":               frameOf(typeRemove, (&Remove{Path: "/etc"}).encode(nil)),
+		"a path with a zero":             frameOf(typeRemove, (&Remove{Path: "a\x00b"}).encode(nil)),
+		"a length beyond the frame":      frameOf(typeRemove, []byte{0x80, 0x80, 0x01}),
+		"a path longer than any":         frameOf(typeRemove, (&Remove{Path: change.Path(strings.Repeat("a", MaxPath+1))}).encode(nil)),
+		"a type of file that is none":    frameOf(typeEntry, (&Entry{Path: "a", Attr: Attr{Mode: 0o644}}).encode(nil)),
+		"mode bits that are none":        frameOf(typeEntry, (&Entry{Path: "a", Attr: Attr{Mode: unix.S_IFDIR | 1<<20}}).encode(nil)),
+		"content that is not the size":   frameOf(typeEntry, (&Entry{Path: "a", Inline: true, Content: []byte("x"), Attr: Attr{Mode: unix.S_IFREG, Size: 2}}).encode(nil)),
+		"content of a directory":         frameOf(typeEntry, (&Entry{Path: "a", Inline: true, Attr: Attr{Mode: unix.S_IFDIR}}).encode(nil)),
+		"a flag that is none":            frameOf(typeContentEnd, []byte{0x80}),
+		"an operation that is none":      frameOf(typeBegin, []byte{99, 0}),
+		"a kind of failure that is none": frameOf(typeRefused, []byte{99, 0, 0, 0}),
+		"an outcome that is none":        frameOf(typeResult, []byte{0, 99, 0, 0}),
+		"a granularity of zero":          frameOf(typeWelcome, (&Welcome{}).encode(nil)),
+		"a size below zero":              frameOf(typeEntry, (&Entry{Path: "a", Attr: Attr{Mode: unix.S_IFREG, Size: -1}}).encode(nil)),
+	} {
+		if m, err := NewReader(bytes.NewReader(frame)).Read(); !errors.Is(err, ErrFrame) {
+			t.Errorf("%s: %+v, %v, want ErrFrame", name, m, err)
+		}
+	}
+	if _, err := NewReader(strings.NewReader("\x01\x05\x00\x00abc")).Read(); err != io.ErrUnexpectedEOF {
+		t.Errorf("a frame that is cut: %v", err)
+	}
+}
+
+func TestWhatIsAnnouncedTakesNoMemoryBeforeItIsThere(t *testing.T) {
+	r := NewReader(strings.NewReader(string([]byte{byte(typeContent), 0xff, 0xff, 0x0f}) + "little"))
+	if _, err := r.Read(); err != io.ErrUnexpectedEOF {
+		t.Fatal(err)
+	}
+	if len(r.buf) > 4*readSize {
+		t.Errorf("%d bytes are kept for a frame of which 6 came", len(r.buf))
+	}
+}
+
+func TestListingsThatATargetCannotTellApartHaveOneSum(t *testing.T) {
+	a := []Listed{{Name: "f", Attr: Attr{Mode: unix.S_IFREG | 0o644, UID: 1, Mtime: 1_500_000_001}}, {Name: "e", Attr: Attr{Mode: unix.S_IFLNK | 0o755, Link: "x"}}}
+	b := []Listed{{Name: "e", Attr: Attr{Mode: unix.S_IFLNK | 0o777, Link: "x"}}, {Name: "f", Attr: Attr{Mode: unix.S_IFREG | 0o644, UID: 2, Mtime: 1_000_000_000}}}
+	coarse := Facts{Granularity: 1e9}
+	if coarse.SumOf(a) != coarse.SumOf(b) {
+		t.Error("owner, part of a second and mode of a link are compared where they cannot be stored")
+	}
+	if fine := (Facts{Owners: true, Granularity: 1}); fine.SumOf(a) == fine.SumOf(b) {
+		t.Error("owner and time are not compared where they can be stored")
+	}
+	b[1].Name = "g"
+	if coarse.SumOf(a) == coarse.SumOf(b) {
+		t.Error("names are not compared")
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	for _, m := range messages() {
+		f.Add(byte(m.frame()), m.encode(nil))
+	}
+	f.Fuzz(func(t *testing.T, kind byte, payload []byte) {
+		m, err := parse(Type(kind), payload)
+		if err != nil {
+			if !errors.Is(err, ErrFrame) {
+				t.Fatalf("%v is no ErrFrame", err)
+			}
+			return
+		}
+		if _, ok := m.(*Content); ok {
+			return // it is encoded by delta
+		}
+		again, err := parse(Type(kind), m.encode(nil))
+		if err != nil {
+			t.Fatalf("%+v cannot be read again: %v", m, err)
+		}
+		if diff := cmp.Diff(m, again); diff != "" {
+			t.Fatalf("another message the second time (-first +second):\n%s", diff)
+		}
+	})
+}
