@@ -38,9 +38,12 @@ func (b *batch) large() bool {
 }
 
 // want asks for the content of a file, with a signature of what is there of it already.
-func (b *batch) want(m *wire.Entry, index int, st change.Stat) error {
+func (b *batch) want(ctx context.Context, m *wire.Entry, index int, st change.Stat) error {
 	if len(b.wanted) >= wantedMax {
 		return fmt.Errorf("more than %d files are offered at a time: %w", wantedMax, wire.ErrFrame)
+	}
+	if err := b.hold(m); err != nil {
+		return err
 	}
 	w := wanted{index: index, entry: *m}
 	if b.large() {
@@ -51,7 +54,7 @@ func (b *batch) want(m *wire.Entry, index int, st change.Stat) error {
 	}
 	b.wanted = append(b.wanted, w)
 	if len(w.bases) > 0 {
-		if err := delta.Sign(context.Background(), signature{b.c, index}, rand.Uint64(), w.sizes); err != nil {
+		if err := delta.Sign(ctx, signature{b.c, index}, rand.Uint64(), w.sizes); err != nil {
 			return err
 		}
 	}
@@ -71,6 +74,9 @@ func (w *wanted) add(f *os.File, err error) {
 	w.bases = append(w.bases, f)
 	w.sizes = append(w.sizes, delta.Base{File: f, Size: info.Size()})
 }
+
+// release counts that an entry is not kept any more.
+func (b *batch) release(m *wire.Entry) { b.held -= sizeOf(m) }
 
 // signature sends what is written to it as pieces of a signature.
 type signature struct {
@@ -96,6 +102,7 @@ func (b *batch) content(ctx context.Context, first wire.Message) error {
 	w := b.wanted[0]
 	b.wanted = b.wanted[1:]
 	defer w.close()
+	defer b.release(&w.entry)
 	in := &stream{b: b, next: first}
 	done, err := b.build(ctx, &w, in)
 	b.bytes += in.bytes
