@@ -21,7 +21,8 @@ const (
 	MaxText = 4096
 	// MaxInline bounds the content that goes with its entry.
 	MaxInline = 64 << 10
-	maxXattrs = 256
+	// MaxXattrs bounds the extended attributes of one path.
+	MaxXattrs = 256
 	maxXName  = 256
 	maxXValue = 64 << 10
 )
@@ -111,7 +112,7 @@ func appendXattrs(b []byte, all []Xattr) []byte {
 // xattrs are those of an entry.
 func (d *decoder) xattrs() []Xattr {
 	var all []Xattr
-	for range d.number(maxXattrs) {
+	for range d.number(MaxXattrs) {
 		x := Xattr{Name: string(d.text(maxXName)), Value: bytes.Clone(d.text(maxXValue))}
 		if d.bad {
 			return nil

@@ -204,7 +204,9 @@ func (b *batch) file(ctx context.Context, m *wire.Entry, index int) error {
 	if err != nil {
 		return b.outcome(index, false, apply.Done{}, err)
 	}
-	differs, err := tree.Same(m.Path, st, a)
+	bare := a
+	bare.HasXattrs = false // whoever puts it looks at them
+	differs, err := tree.Same(m.Path, st, bare)
 	same := differs&(apply.Type|apply.Content|apply.Mtime) == 0
 	if err == nil && same && b.byContent() && m.Inline {
 		same, err = b.equal(m)

@@ -250,6 +250,9 @@ func (b *batch) entry(p change.Path, tried int) error {
 		err = b.inline(e, p)
 	case seen.Stat.IsRegular():
 		s.offered, s.waiting = seen.Stat, true
+		err = b.xattrsAt(e, p)
+	case seen.Stat.IsDir():
+		err = b.xattrsAt(e, p)
 	case e.Attr.Type() == unix.S_IFLNK:
 		e.Attr.Link, err = b.looks.Readlink(p)
 	}
@@ -297,6 +300,9 @@ func (b *batch) read(e *wire.Entry, p change.Path) error {
 		return errOther
 	}
 	if e.Content, err = readStill(fd, st, b.buf, b.second); err != nil {
+		return err
+	}
+	if err := b.xattrs(e, fd); err != nil {
 		return err
 	}
 	e.Attr, e.Inline, e.Sum = wire.AttrOf(st), true, wire.SumBytes(e.Content)
