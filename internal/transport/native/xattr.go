@@ -68,6 +68,9 @@ func (b *batch) xattrsAt(e *wire.Entry, p change.Path) error {
 // readXattrs costs one call for a file without any.
 func readXattrs(fd int) ([]wire.Xattr, error) {
 	list, err := sized(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
+	if len(list) == 0 {
+		return nil, err
+	}
 	var all []wire.Xattr
 	total := 0
 	for _, name := range bytes.Split(list, []byte{0}) {
