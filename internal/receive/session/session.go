@@ -80,7 +80,7 @@ func (s *Server) Run(ctx context.Context) { s.sync.run(ctx) }
 
 // Serve serves one connection until it ends, or ctx does. It closes it.
 func (s *Server) Serve(ctx context.Context, nc net.Conn) error {
-	ctx, cancel := context.WithCancel(ctx)
+	within, cancel := context.WithCancel(ctx)
 	c := &conn{
 		s: s, nc: nc, r: wire.NewReader(nc), w: wire.NewWriter(nc), cancel: cancel, over: make(chan struct{}), news: make(chan struct{}, 1),
 	}
@@ -88,8 +88,8 @@ func (s *Server) Serve(ctx context.Context, nc net.Conn) error {
 	defer c.close()
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
-	err := c.serve(ctx)
-	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+	err := c.serve(within)
+	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err

@@ -103,7 +103,7 @@ func (t *Transport) Apply(ctx context.Context, b transport.Batch) (transport.Rep
 	}
 	switch {
 	case err != nil:
-		return transport.Report{}, t.away(ctx, err)
+		return transport.Report{}, t.ended(ctx, c, err)
 	case j.refused != nil:
 		return transport.Report{}, j.refused
 	case ctx.Err() != nil:

@@ -228,6 +228,14 @@ func (t *Transport) drop() {
 	t.renew()
 }
 
+// ended is what an error of a batch or a sweep says of the target. Why a connection was ended says more than that it was.
+func (t *Transport) ended(ctx context.Context, c *conn, err error) error {
+	if why := c.why(); why != nil && errors.Is(err, net.ErrClosed) {
+		err = why
+	}
+	return t.away(ctx, err)
+}
+
 // away is what an error of a connection says of the target.
 func (t *Transport) away(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
