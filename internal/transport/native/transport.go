@@ -26,7 +26,7 @@ type Options struct {
 	Target string
 	// Durable: what is acked is on the target's disk.
 	Durable bool
-	// Timeout ends a connection over which nothing came or went for so long. Default 15 s.
+	// Timeout ends a connection over which nothing came or went for so long. Each side says something every 3 s. Default 15 s.
 	Timeout time.Duration
 	// Bandwidth bounds what is sent, in bytes a second; 0 is no bound.
 	Bandwidth int64
