@@ -114,7 +114,7 @@ func (c *conn) hello() error {
 		return errors.Join(err, c.say(refusal))
 	}
 	c.s.greet(c, m)
-	return c.say(&wire.Welcome{Version: version, Program: c.s.o.Program, Boot: bootID(), Facts: c.s.facts()})
+	return c.say(&wire.Welcome{Version: version, Program: c.s.o.Program, Facts: c.s.facts()})
 }
 
 // read reads a message while something is under way. What is to be said is said before that waits.

@@ -7,14 +7,11 @@ package session
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -132,14 +129,6 @@ func (s *Server) leave(c *conn) {
 // facts are what the directory can store.
 func (s *Server) facts() wire.Facts {
 	return wire.Facts{Owners: s.tree.Owners(), Granularity: s.tree.Granularity()}
-}
-
-// bootID names the run of the machine's kernel; it is random when it cannot be known.
-func bootID() string {
-	if b, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
-		return strings.TrimSpace(string(b))
-	}
-	return rand.Text()
 }
 
 // refused is a state of the target for the sender.

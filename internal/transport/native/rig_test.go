@@ -14,7 +14,7 @@ import (
 
 // rig is a receiver on a free port of the loopback interface: login and session, as "sersync receive" has them.
 type rig struct {
-	*testing.T
+	testing.TB
 	dir      string
 	address  string
 	listener net.Listener
@@ -27,8 +27,8 @@ type rig struct {
 
 const secret = "open sesame"
 
-func newRig(t *testing.T) *rig {
-	r := &rig{T: t, dir: t.TempDir()}
+func newRig(t testing.TB) *rig {
+	r := &rig{TB: t, dir: t.TempDir()}
 	var err error
 	r.login, err = channel.NewServer(func(context.Context, string, string, net.Addr) (channel.Access, error) {
 		return channel.Access{Secret: []byte(secret)}, nil
