@@ -53,12 +53,25 @@ type Batch struct {
 	// Paths are all different, in no order. The root itself (change.Root) may be among those
 	// of an update: its own attributes.
 	Paths []change.Path
+	// Seen is what the sender saw at Paths when it looked, in their order; nil when that is not known. It may be something else by now.
+	Seen []Seen
+	// Seq is the number of the newest change that had happened when the batch was made, and Reads keeps what is read of the source for
+	// the targets that want it too. It may be nil.
+	Seq   uint64
+	Reads *Reads
 	// Keep changes an update: a directory of the target that is not empty does not make way for something
 	// else, and the path fails. Nothing is ever removed by such a batch.
 	Keep bool
 	// Progress, when not nil, is called now and then while an UpdateLarge runs, with the
 	// bytes of the batch that are on the target.
 	Progress func(bytes int64)
+}
+
+// Seen is one path as the sender saw it.
+type Seen struct {
+	Stat change.Stat
+	// Seq is the number of the newest change of the path that is to be sent.
+	Seq uint64
 }
 
 // Report says what a batch did. Every path of the batch that is not in Failed is acked.
