@@ -42,7 +42,7 @@ func TestRemoveTakesAllThatIsBelow(t *testing.T) {
 
 // Ten thousand directories in one another, and names whose path is longer than the kernel takes.
 func TestRemoveGoesAsDeepAsThereIsAnything(t *testing.T) {
-	r := newRig(t, all())
+	r := openRig(t, shm(t), all())
 	r.put("d", dirAttr())
 	fd, err := unix.Open(r.at("d"), unix.O_PATH, 0)
 	r.must(err)
@@ -93,10 +93,18 @@ func TestRename(t *testing.T) {
 	}
 	r.file("a", "a") // something waits
 	moves := []Move{
-		{"a", "b"}, {"b", "c"}, {"c", "a"}, // round
-		{"x", "y"}, {"y", "z"}, // a chain
-		{"stays", "taken"}, {"none", "new"}, {"e", "none/e"},
-		{"d", "D"}, {"d/f", "D/F"}, {"d/sub", "e/sub"}, {"d/sub/f", "g"}, // what is below goes elsewhere
+		{"a", "b"},
+		{"b", "c"},
+		{"c", "a"}, // round
+		{"x", "y"},
+		{"y", "z"}, // a chain
+		{"stays", "taken"},
+		{"none", "new"},
+		{"e", "none/e"},
+		{"d", "D"},
+		{"d/f", "D/F"},
+		{"d/sub", "e/sub"},
+		{"d/sub/f", "g"}, // what is below goes elsewhere
 	}
 	errs := r.Rename(moves)
 	for i, m := range moves {
