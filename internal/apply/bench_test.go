@@ -14,7 +14,7 @@ import (
 func places(b *testing.B) map[string]string {
 	at := map[string]string{"tmpfs": shm(b), "tmp": b.TempDir()}
 	for _, kind := range kinds() {
-		at[kind] = newImage(b, kind, "/dev/shm").dir
+		at[kind] = newImage(b, kind, 512, "/dev/shm").dir
 	}
 	return at
 }

@@ -23,7 +23,8 @@ type image struct {
 	mounted         bool
 }
 
-func newImage(t testing.TB, kind, where string) *image {
+// newImage makes one of so many MiB.
+func newImage(t testing.TB, kind string, size int64, where string) *image {
 	t.Helper()
 	work, err := os.MkdirTemp(where, "apply")
 	if err != nil {
@@ -40,16 +41,26 @@ func newImage(t testing.TB, kind, where string) *image {
 	if err := os.WriteFile(i.file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(i.file, 512<<20); err != nil {
+	if err := os.Truncate(i.file, size<<20); err != nil {
 		t.Fatal(err)
 	}
-	force := "-f"
-	if kind == "ext4" {
-		force = "-F"
+	options := []string{"-q", "-f"}
+	if kind == "ext4" { // the kernel would write its tables while we measure
+		options = []string{"-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"}
 	}
-	i.run("mkfs."+kind, "-q", force, i.file)
+	i.run("mkfs."+kind, append(options, i.file)...)
 	i.mount()
 	return i
+}
+
+// openImage opens a tree that has to be closed before the image is unmounted.
+func openImage(t testing.TB, i *image) *rig {
+	t.Helper()
+	tree, err := Open(i.dir, all())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &rig{t, tree, i.dir}
 }
 
 func (i *image) run(program string, args ...string) {

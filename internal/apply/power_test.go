@@ -61,13 +61,9 @@ func TestAfterALossOfPowerAFileIsOldOrNew(t *testing.T) {
 			{"synced", 2, 2, func(r *rig, _ *image) { r.all(2); r.must(r.Sync()) }},
 		} {
 			t.Run(kind+" "+c.name, func(t *testing.T) {
-				i := newImage(t, kind, t.TempDir())
-				tree, err := Open(i.dir, all())
-				if err != nil {
-					t.Fatal(err)
-				}
-				r := &rig{t, tree, i.dir}
-				if !tree.lasting {
+				i := newImage(t, kind, 320, t.TempDir())
+				r := openImage(t, i)
+				if !r.lasting {
 					t.Fatal("what is replaced does not wait")
 				}
 				for k := range files / 2 {
