@@ -27,6 +27,7 @@ type dir struct {
 	path  change.Path
 	fd    int
 	dev   uint64
+	ino   uint64
 	since time.Time
 	// refs counts who uses it; place is nil once it is no longer kept. Both are guarded by the lock of dirs.
 	refs  int
@@ -83,7 +84,7 @@ func (t *Tree) enter(p change.Path) (*dir, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	d := &dir{path: p, fd: fd, dev: st.Dev, since: time.Now(), refs: 1}
+	d := &dir{path: p, fd: fd, dev: st.Dev, ino: st.Ino, since: time.Now(), refs: 1}
 	t.dirs.put(d)
 	return d, nil
 }
@@ -105,6 +106,19 @@ func (t *Tree) leave(d *dir) {
 	if d.refs == 0 && d.place == nil {
 		unix.Close(d.fd)
 	}
+}
+
+// still reports whether the path of d, which is in use for long, leads to it yet.
+func (t *Tree) still(d *dir) bool {
+	if d == t.top || time.Since(d.since) <= fresh {
+		return true
+	}
+	now, err := t.enter(d.path)
+	if err != nil {
+		return false
+	}
+	defer t.leave(now)
+	return now.dev == d.dev && now.ino == d.ino
 }
 
 // within does something in the directory that holds p. When that turns out to have been removed, another may be in its place by

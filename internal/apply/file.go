@@ -152,6 +152,9 @@ func (f *File) Place() (Done, error) {
 		return Done{}, f.t.fail("place", f.p, fmt.Errorf("%w: %d bytes of %d", ErrContent, f.end, f.a.Size))
 	}
 	done, err := f.dress()
+	if err == nil && !f.t.still(f.d) {
+		err = unix.ENOENT
+	}
 	if err == nil {
 		err = f.close() // a network file system may find here that there is no room
 	}

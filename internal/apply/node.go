@@ -30,6 +30,9 @@ func (n node) stat() (st unix.Stat_t, err error) {
 func (n node) proc() string { return "/proc/self/fd/" + strconv.Itoa(n.fd) }
 
 func (n node) chown(uid, gid int) error {
+	if !n.path {
+		return unix.Fchown(n.fd, uid, gid)
+	}
 	return unix.Fchownat(n.fd, "", uid, gid, unix.AT_EMPTY_PATH)
 }
 

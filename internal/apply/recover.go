@@ -78,8 +78,8 @@ func (r *recovery) dir(p change.Path) (below []change.Path, err error) {
 	}
 	found := make(map[string][]string) // by the hash of the name that they are for
 	err = entries(fd, func(e entry) error {
-		if isTemp(e.name) {
-			if hash, token, ok := parse(e.name); ok && token != r.t.token {
+		if hash, token, ok := parse(e.name); ok {
+			if token != r.t.token {
 				found[hash] = append(found[hash], e.name)
 			}
 		} else if e.kind == unix.DT_DIR || e.kind == unix.DT_UNKNOWN {
