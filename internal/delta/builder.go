@@ -3,6 +3,7 @@ package delta
 import (
 	"fmt"
 	"io"
+	"os"
 )
 
 // page is the smallest hole that is left in a file, at a multiple of it.
@@ -15,12 +16,13 @@ type Output interface {
 }
 
 // Builder makes a file of operations, whoever sent them: nothing is read beyond a base nor written beyond the size. It
-// writes whole buffers, and leaves out pages of zeros, so that what has holes at the source has them here.
+// writes whole buffers, shares blocks with a base where the file system can, and leaves out pages of zeros, so that what has holes at the source has them here.
 type Builder struct {
 	out   Output
 	size  int64
 	bases []Base
 	sum   *summer
+	clone cloner
 	// at is where the content goes on that filled bytes of the buffer in turn hold.
 	at      int64
 	buffers [4]*buffer
@@ -31,6 +33,7 @@ type Builder struct {
 // NewBuilder is for a file of this size, which the caller has found fit to be stored. Close ends it.
 func NewBuilder(out Output, size int64, bases []Base) *Builder {
 	b := &Builder{out: out, size: size, bases: bases, sum: newSummer()}
+	b.clone.out, _ = out.(*os.File)
 	for i := range b.buffers {
 		b.buffers[i] = &buffer{}
 	}
@@ -98,14 +101,48 @@ func (b *Builder) copy(op Op) error {
 	if op.Offset < 0 || op.Offset > base.Size || op.Length > base.Size-op.Offset {
 		return fmt.Errorf("copy of %d bytes at %d of a base of %d: %w", op.Length, op.Offset, base.Size, ErrMalformed)
 	}
-	for offset, left := op.Offset, op.Length; left > 0; {
+	before, shared := b.clone.split(base.File, op.Offset, b.offset(), op.Length)
+	if err := b.read(base, op.Offset, before); err != nil {
+		return err
+	}
+	if shared > 0 {
+		if err := b.share(base, op.Offset+before, shared); err != nil {
+			return err
+		}
+	}
+	return b.read(base, op.Offset+before+shared, op.Length-before-shared)
+}
+
+// share goes on with n bytes at offset of a base, which the new file shares from now on, if it can.
+func (b *Builder) share(base Base, offset, n int64) error {
+	if err := b.flush(); err != nil {
+		return err
+	}
+	if !b.clone.clone(base.File, offset, b.at, n) {
+		return b.read(base, offset, n)
+	}
+	// What the sum is made of is what the file has, whatever the base is by now.
+	for end := b.at + n; b.at < end; {
 		p := b.room()
-		p = p[:min(int64(len(p)), left)]
+		p = p[:min(int64(len(p)), end-b.at)]
+		if err := readFull(b.clone.out, p, b.at); err != nil {
+			return err
+		}
+		b.at += int64(len(p))
+		b.pass(p)
+	}
+	return nil
+}
+
+// read goes on with n bytes at offset of a base.
+func (b *Builder) read(base Base, offset, n int64) error {
+	for end := offset + n; offset < end; {
+		p := b.room()
+		p = p[:min(int64(len(p)), end-offset)]
 		if err := readFull(base.File, p, offset); err != nil {
-			return fmt.Errorf("read base %d at %d: %w", op.Base, offset, err)
+			return fmt.Errorf("read base at %d: %w", offset, err)
 		}
 		offset += int64(len(p))
-		left -= int64(len(p))
 		if err := b.fill(len(p)); err != nil {
 			return err
 		}
@@ -164,10 +201,8 @@ func (b *Builder) fill(n int) error {
 
 // flush writes what the buffer holds, but for pages of zeros, and passes it on to the sum.
 func (b *Builder) flush() error {
-	buf := b.buffers[b.turn]
-	p := buf.bytes[:b.filled]
-	b.sum.add(p, buf)
-	b.turn, b.filled = (b.turn+1)%len(b.buffers), 0
+	p := b.buffers[b.turn].bytes[:b.filled]
+	b.pass(p)
 	at := b.at
 	b.at += int64(len(p))
 	// from..to is what is to be written.
@@ -183,6 +218,12 @@ func (b *Builder) flush() error {
 		to += n
 	}
 	return b.write(p[from:], at+int64(from))
+}
+
+// pass has p, which is in the buffer, go into the sum, and takes the next buffer.
+func (b *Builder) pass(p []byte) {
+	b.sum.add(p, b.buffers[b.turn])
+	b.turn, b.filled = (b.turn+1)%len(b.buffers), 0
 }
 
 func (b *Builder) write(p []byte, at int64) error {

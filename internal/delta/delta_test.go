@@ -247,7 +247,7 @@ func writeAt(t testing.TB, f *os.File, p []byte, at int64) {
 	}
 }
 
-func content(t *testing.T, f *os.File, size int64) []byte {
+func read(t *testing.T, f *os.File, size int64) []byte {
 	t.Helper()
 	p := make([]byte, size)
 	if n, err := f.ReadAt(p, 0); int64(n) != size {
@@ -268,7 +268,7 @@ func TestHolesStayHoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := create(t, dir, "file")
-	if _, err := io.Copy(file, bytes.NewReader(content(t, old, size))); err != nil {
+	if _, err := io.Copy(file, bytes.NewReader(read(t, old, size))); err != nil {
 		t.Fatal(err)
 	}
 	// The same, dense, and one change in it; then holes as the file system makes them.
@@ -280,7 +280,7 @@ func TestHolesStayHoles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(content(t, out, size), content(t, source, size)) {
+			if !bytes.Equal(read(t, out, size), read(t, source, size)) {
 				t.Fatal("content differs")
 			}
 			if got, most := blocksOf(t, out), blocksOf(t, old)+5000+2*page; got > most {
