@@ -90,7 +90,7 @@ func BenchmarkTransfer(b *testing.B) {
 			old, file := create(b, dir, "old"), create(b, dir, "file")
 			noise(b, old, 1, benchSize)
 			edit.make(b, file, old)
-			bases := []Base{{old, sizeOf(b, old)}}
+			bases := []Base{{File: old, Size: sizeOf(b, old)}}
 			if edit.name == "first" {
 				bases = nil
 			}
@@ -178,7 +178,7 @@ func BenchmarkParts(b *testing.B) {
 	old, other := create(b, dir, "old"), create(b, dir, "other")
 	noise(b, old, 1, benchSize)
 	noise(b, other, 2, benchSize)
-	bases := []Base{{old, benchSize}}
+	bases := []Base{{File: old, Size: benchSize}}
 	var n int64
 	sig, err := signatureOf(bases, 5, &n)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 // page is the smallest hole that is left in a file, at a multiple of it.
 const page = 4 << 10
 
-// Output is the new file, which is empty and seen by nobody. An *os.File is one.
+// Output is the new file, which nobody sees, and which is empty or a base that is in place. An *os.File is one.
 type Output interface {
 	io.WriterAt
 	Truncate(size int64) error
@@ -23,6 +23,8 @@ type Builder struct {
 	bases []Base
 	sum   *summer
 	clone cloner
+	// old is the end of what the file held before: what is to be zero up to there has to be made so.
+	old int64
 	// at is where the content goes on that filled bytes of the buffer in turn hold.
 	at      int64
 	buffers [4]*buffer
@@ -34,6 +36,9 @@ type Builder struct {
 func NewBuilder(out Output, size int64, bases []Base) *Builder {
 	b := &Builder{out: out, size: size, bases: bases, sum: newSummer()}
 	b.clone.out, _ = out.(*os.File)
+	if i := inPlace(bases); i >= 0 {
+		b.old = bases[i].Size
+	}
 	for i := range b.buffers {
 		b.buffers[i] = &buffer{}
 	}
@@ -101,6 +106,9 @@ func (b *Builder) copy(op Op) error {
 	if op.Offset < 0 || op.Offset > base.Size || op.Length > base.Size-op.Offset {
 		return fmt.Errorf("copy of %d bytes at %d of a base of %d: %w", op.Length, op.Offset, base.Size, ErrMalformed)
 	}
+	if base.InPlace {
+		return b.copyInPlace(base, op)
+	}
 	before, shared := b.clone.split(base.File, op.Offset, b.offset(), op.Length)
 	if err := b.read(base, op.Offset, before); err != nil {
 		return err
@@ -113,6 +121,20 @@ func (b *Builder) copy(op Op) error {
 	return b.read(base, op.Offset+before+shared, op.Length-before-shared)
 }
 
+// copyInPlace leaves what is in its place, and moves what is behind it.
+func (b *Builder) copyInPlace(base Base, op Op) error {
+	switch {
+	case op.Offset < b.offset():
+		return fmt.Errorf("copy of what was at %d of the base in place: %w", op.Offset, ErrMalformed)
+	case op.Offset > b.offset():
+		return b.read(base, op.Offset, op.Length)
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	return b.keep(base.File, op.Length)
+}
+
 // share goes on with n bytes at offset of a base, which the new file shares from now on, if it can.
 func (b *Builder) share(base Base, offset, n int64) error {
 	if err := b.flush(); err != nil {
@@ -122,10 +144,15 @@ func (b *Builder) share(base Base, offset, n int64) error {
 		return b.read(base, offset, n)
 	}
 	// What the sum is made of is what the file has, whatever the base is by now.
+	return b.keep(b.clone.out, n)
+}
+
+// keep goes on with n bytes that out, which is the Output, has here already.
+func (b *Builder) keep(out io.ReaderAt, n int64) error {
 	for end := b.at + n; b.at < end; {
 		p := b.room()
 		p = p[:min(int64(len(p)), end-b.at)]
-		if err := readFull(b.clone.out, p, b.at); err != nil {
+		if err := readFull(out, p, b.at); err != nil {
 			return err
 		}
 		b.at += int64(len(p))
@@ -156,6 +183,11 @@ func (b *Builder) hole(n int64) error {
 	}
 	if err := b.flush(); err != nil {
 		return err
+	}
+	if b.at < b.old {
+		if err := punch(b.out, b.at, min(n, b.old-b.at)); err != nil {
+			return err
+		}
 	}
 	b.sum.hole(b.at, n)
 	b.at += n
@@ -209,7 +241,7 @@ func (b *Builder) flush() error {
 	from, to := 0, 0
 	for to < len(p) {
 		n := min(page-int((at+int64(to))%page), len(p)-to)
-		if n == page && zero(p[to:to+n]) {
+		if n == page && at+int64(to) >= b.old && zero(p[to:to+n]) {
 			if err := b.write(p[from:to], at+int64(from)); err != nil {
 				return err
 			}

@@ -61,7 +61,7 @@ func TestWhatIsCopiedTakesNoRoomWhereFilesShareBlocks(t *testing.T) {
 			}
 			before := free(t, dir)
 			out := create(t, dir, name)
-			if _, err := transfer(out, bytes.NewReader(file), int64(len(file)), []Base{{old, size}}); err != nil {
+			if _, err := transfer(out, bytes.NewReader(file), int64(len(file)), []Base{{File: old, Size: size}}); err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(read(t, out, int64(len(file))), file) {

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"io"
 	"math/bits"
+	"slices"
 )
 
 const (
@@ -47,6 +48,10 @@ type Base struct {
 	// File tells its holes if it is an *os.File.
 	File io.ReaderAt
 	Size int64
+	// InPlace says that it is the Output itself, which holds what arrived of the new file before a cut. What is in its
+	// place is read and stays; only what is at or behind the place where the file goes on can be copied. One base at most
+	// is so.
+	InPlace bool
 }
 
 // blockSize is that for bases of this many bytes together. The root of their number makes a signature as dear as a
@@ -57,6 +62,11 @@ func blockSize(total int64) int {
 		block <<= 1
 	}
 	return block
+}
+
+// inPlace is the number of the base that is in place, or -1.
+func inPlace(bases []Base) int {
+	return slices.IndexFunc(bases, func(b Base) bool { return b.InPlace })
 }
 
 // blocks is how many blocks a base of this size has, the last of which may be short.

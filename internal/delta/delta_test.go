@@ -274,7 +274,7 @@ func TestHolesStayHoles(t *testing.T) {
 	// The same, dense, and one change in it; then holes as the file system makes them.
 	writeAt(t, file, random(r, 5000), 31_000_000)
 	for _, source := range []*os.File{old, file} {
-		for _, bases := range [][]Base{nil, {{old, size}}, {{file, size}}} {
+		for _, bases := range [][]Base{nil, {{File: old, Size: size}}, {{File: file, Size: size}}} {
 			out := create(t, dir, "out")
 			sent, err := transfer(out, source, size, bases)
 			if err != nil {
@@ -302,7 +302,7 @@ func TestHugeHoleCostsNothing(t *testing.T) {
 	if err := file.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := transfer(out, file, size, []Base{{file, size}}); err != nil {
+	if _, err := transfer(out, file, size, []Base{{File: file, Size: size}}); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]byte, 13)

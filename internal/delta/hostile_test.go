@@ -114,7 +114,7 @@ func TestDiffEndsWithItsContextAndItsReader(t *testing.T) {
 	if _, err = Diff(context.Background(), file, file.Size(), nil, func(Op) error { return io.ErrClosedPipe }); !errors.Is(err, io.ErrClosedPipe) {
 		t.Error(err)
 	}
-	if err = Sign(ctx, io.Discard, 1, []Base{{file, file.Size()}}); !errors.Is(err, context.Canceled) {
+	if err = Sign(ctx, io.Discard, 1, []Base{{File: file, Size: file.Size()}}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -235,7 +235,7 @@ func FuzzSignature(f *testing.F) {
 	}
 	f.Add(sig.Bytes(), uint8(7))
 	f.Add(sig.Bytes()[:30], uint8(1))
-	huge := binary.LittleEndian.AppendUint64([]byte("\x01\x18........\x01"), 1<<63-1)
+	huge := binary.LittleEndian.AppendUint64([]byte("\x01\x18........\x01\x00"), 1<<63-1)
 	f.Add(huge, uint8(100))
 	f.Fuzz(func(t *testing.T, p []byte, piece uint8) {
 		var s Signature

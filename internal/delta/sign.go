@@ -23,7 +23,7 @@ func Sign(ctx context.Context, w io.Writer, seed uint64, bases []Base) error {
 	s := signer{w: w, seed: seed, block: blockSize(total)}
 	s.out = append(make([]byte, 0, signChunk), version, byte(bits.TrailingZeros(uint(s.block))))
 	s.out = binary.LittleEndian.AppendUint64(s.out, seed)
-	s.out = append(s.out, byte(len(bases)))
+	s.out = append(s.out, byte(len(bases)), byte(1+inPlace(bases)))
 	for _, b := range bases {
 		s.out = binary.LittleEndian.AppendUint64(s.out, uint64(b.Size))
 	}

@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-// A signature on the wire: its version, the power of two of the block, the seed, the number of bases, the size of each
-// (8 bytes each), and then for each block of each base, in order, 6 bytes of the rolling sum and 8 of XXH3. All is
-// little-endian. A block of zeros has 14 bytes of zero: it is never copied. The rolling sum of a short block is zero.
+// A signature on the wire: its version, the power of two of the block, the seed, the number of bases, which of them is in
+// place (the first is 1), the size of each (8 bytes each), and then for each block of each base, in order, 6 bytes of the
+// rolling sum and 8 of XXH3. All is little-endian. A block of zeros has 14 bytes of zero: it is never copied. The rolling sum of a short block is zero.
 const (
 	version   = 1
-	headSize  = 11
+	headSize  = 12
 	entrySize = 14
 	signChunk = 64 << 10
 )
@@ -22,6 +22,8 @@ type Signature struct {
 	seed   uint64
 	bases  []signed
 	blocks int
+	// inPlace is the base that the new file is written over, or -1.
+	inPlace int
 	// keys and strong are those of all blocks, base after base.
 	keys, strong []uint64
 	// part is the beginning of what is not whole yet.
@@ -85,10 +87,10 @@ func (s *Signature) wanted() int {
 func (s *Signature) take(p []byte) error {
 	switch {
 	case s.block == 0:
-		if p[0] != version || p[1] < 12 || p[1] > 24 || p[10] > MaxBases {
-			return fmt.Errorf("signature of version %d with blocks of 2^%d and %d bases: %w", p[0], p[1], p[10], ErrMalformed)
+		if p[0] != version || p[1] < 12 || p[1] > 24 || p[10] > MaxBases || p[11] > p[10] {
+			return fmt.Errorf("signature of version %d with blocks of 2^%d and %d bases, in place %d: %w", p[0], p[1], p[10], p[11], ErrMalformed)
 		}
-		s.block, s.seed = 1<<p[1], binary.LittleEndian.Uint64(p[2:])
+		s.block, s.seed, s.inPlace = 1<<p[1], binary.LittleEndian.Uint64(p[2:]), int(p[11])-1
 		for range p[10] {
 			s.bases = append(s.bases, signed{size: -1})
 		}
@@ -123,18 +125,46 @@ func (s *Signature) index() {
 	s.weak = make(map[uint64]struct{}, len(s.keys))
 	s.places = make(map[uint64]int32, len(s.keys))
 	s.sieve.add(0) // zeros, which are a hole
-	for _, b := range s.bases {
-		for i := b.first; i < b.end; i++ {
-			if s.length(b, i) < s.block || s.strong[i] == 0 {
-				continue
-			}
-			s.sieve.add(s.keys[i])
-			s.weak[s.keys[i]] = struct{}{}
-			if _, known := s.places[s.strong[i]]; !known {
-				s.places[s.strong[i]] = int32(i)
-			}
+	// The base in place comes last: what another one has too can always be copied from there.
+	for n, b := range s.bases {
+		if n != s.inPlace {
+			s.indexBase(b)
 		}
 	}
+	if s.inPlace >= 0 {
+		s.indexBase(s.bases[s.inPlace])
+	}
+}
+
+func (s *Signature) indexBase(b signed) {
+	for i := b.first; i < b.end; i++ {
+		if s.length(b, i) < s.block || s.strong[i] == 0 {
+			continue
+		}
+		s.sieve.add(s.keys[i])
+		s.weak[s.keys[i]] = struct{}{}
+		if _, known := s.places[s.strong[i]]; !known {
+			s.places[s.strong[i]] = int32(i)
+		}
+	}
+}
+
+// here is the block of the base in place that is at this offset, or -1.
+func (s *Signature) here(offset int64) int {
+	if s.inPlace < 0 || offset%int64(s.block) != 0 {
+		return -1
+	}
+	b := s.bases[s.inPlace]
+	if n := offset / int64(s.block); n < int64(b.end-b.first) {
+		return b.first + int(n)
+	}
+	return -1
+}
+
+// there reports whether block i is still there when the file goes on at offset.
+func (s *Signature) there(i int, offset int64) bool {
+	base := s.baseOf(i)
+	return base != s.inPlace || s.offset(s.bases[base], i) >= offset
 }
 
 // length is that of block i, which is one of b.
