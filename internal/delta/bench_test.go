@@ -1,6 +1,7 @@
 package delta
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -242,6 +243,35 @@ func BenchmarkWeak(b *testing.B) {
 		for b.Loop() {
 			var w weak
 			w.roll(p[:1<<20], p[1<<20:], 1<<20, s)
+		}
+	})
+}
+
+// BenchmarkSmall is what each end costs for a file of 4 KiB, which is as dear as its fixed part.
+func BenchmarkSmall(b *testing.B) {
+	p := random(rand.New(rand.NewPCG(1, 1)), 4096)
+	file, size := bytes.NewReader(p), int64(len(p))
+	var sum Sum
+	b.Run("diff", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var err error
+			if sum, err = Diff(context.Background(), file, size, nil, func(Op) error { return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("build", func(b *testing.B) {
+		b.ReportAllocs()
+		out := memory{make([]byte, size)}
+		for b.Loop() {
+			builder := NewBuilder(&out, size, nil)
+			for _, op := range []Op{{Kind: Data, Data: p}, {Kind: End, Sum: sum}} {
+				if err := builder.Apply(op); err != nil {
+					b.Fatal(err)
+				}
+			}
+			builder.Close()
 		}
 	})
 }

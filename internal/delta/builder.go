@@ -34,7 +34,7 @@ type Builder struct {
 
 // NewBuilder is for a file of this size, which the caller has found fit to be stored. Close ends it.
 func NewBuilder(out Output, size int64, bases []Base) *Builder {
-	b := &Builder{out: out, size: size, bases: bases, sum: newSummer()}
+	b := &Builder{out: out, size: size, bases: bases, sum: newSummer(size)}
 	b.clone.out, _ = out.(*os.File)
 	if i := inPlace(bases); i >= 0 {
 		b.old = bases[i].Size
@@ -204,7 +204,7 @@ func (b *Builder) end(sum Sum) error {
 	if err := b.out.Truncate(b.size); err != nil {
 		return err
 	}
-	if b.sum.sum(b.size) != sum {
+	if b.sum.sum() != sum {
 		return ErrSum
 	}
 	return nil

@@ -48,7 +48,7 @@ type Base struct {
 	// File tells its holes if it is an *os.File.
 	File io.ReaderAt
 	Size int64
-	// InPlace says that it is the Output itself, which holds what arrived of the new file before a cut. What is in its
+	// InPlace says that it is all of the Output itself, which holds what arrived of the new file before a cut. What is in its
 	// place is read and stays; only what is at or behind the place where the file goes on can be copied. One base at most
 	// is so.
 	InPlace bool

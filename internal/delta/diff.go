@@ -46,7 +46,7 @@ func Diff(ctx context.Context, file io.ReaderAt, size int64, sig *Signature, emi
 	if err := d.run(); err != nil {
 		return Sum{}, err
 	}
-	return d.sum.sum(size), nil
+	return d.sum.sum(), nil
 }
 
 type differ struct {
