@@ -16,7 +16,8 @@ type Output interface {
 }
 
 // Builder makes a file of operations, whoever sent them: nothing is read beyond a base nor written beyond the size. It
-// writes whole buffers, shares blocks with a base where the file system can, and leaves out pages of zeros, so that what has holes at the source has them here.
+// writes whole buffers, shares blocks with a base where the file system can, and leaves out pages of zeros, so that what
+// has holes at the source has them here.
 type Builder struct {
 	out   Output
 	size  int64
@@ -99,8 +100,8 @@ func (b *Builder) copy(op Op) error {
 	if err := b.fits(op.Length); err != nil {
 		return err
 	}
-	if op.Base < 0 || op.Base >= len(b.bases) {
-		return fmt.Errorf("copy of base %d of %d: %w", op.Base, len(b.bases), ErrMalformed)
+	if op.Length > MaxCopy || op.Base < 0 || op.Base >= len(b.bases) {
+		return fmt.Errorf("copy of %d bytes of base %d of %d: %w", op.Length, op.Base, len(b.bases), ErrMalformed)
 	}
 	base := b.bases[op.Base]
 	if op.Offset < 0 || op.Offset > base.Size || op.Length > base.Size-op.Offset {

@@ -24,11 +24,14 @@ import (
 const (
 	// MaxData bounds the bytes of one Data operation.
 	MaxData = 256 << 10
+	// MaxCopy bounds a Copy, so that whoever applies operations can stop between two of them.
+	MaxCopy = maxBlock
 	// MaxBases is how many bases a signature may have: the old file and what arrived of the new one, and some to spare.
 	MaxBases = 4
 
-	minBlock = 4 << 10
-	maxBlock = 16 << 20
+	// A block is 4 KiB to 16 MiB, and a power of two.
+	minPower, maxPower = 12, 24
+	minBlock, maxBlock = 1 << minPower, 1 << maxPower
 	// maxBlocks bounds a signature, to 14 MiB on the wire and some 60 in memory. From 1 TiB on the blocks grow so that
 	// it suffices; what is beyond 16 TiB is not signed, and so sent.
 	maxBlocks = 1 << 20

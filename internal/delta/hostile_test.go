@@ -53,6 +53,14 @@ func TestOperationsBeyondTheirBoundsAreRefused(t *testing.T) {
 	}
 }
 
+func TestCopyThatWouldTakeLongIsRefused(t *testing.T) {
+	b := NewBuilder(&memory{}, 1<<40, []Base{{File: bytes.NewReader(nil), Size: 1 << 40}})
+	defer b.Close()
+	if err := b.Apply(Op{Kind: Copy, Length: MaxCopy + 1}); !errors.Is(err, ErrMalformed) {
+		t.Error(err)
+	}
+}
+
 func TestAnotherSumIsRefused(t *testing.T) {
 	for name, last := range map[string]Op{"data": {Kind: Data, Data: []byte("x")}, "hole": {Kind: Hole, Length: 1}} {
 		b := NewBuilder(&memory{}, 1, nil)

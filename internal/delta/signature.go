@@ -7,7 +7,8 @@ import (
 
 // A signature on the wire: its version, the power of two of the block, the seed, the number of bases, which of them is in
 // place (the first is 1), the size of each (8 bytes each), and then for each block of each base, in order, 6 bytes of the
-// rolling sum and 8 of XXH3. All is little-endian. A block of zeros has 14 bytes of zero: it is never copied. The rolling sum of a short block is zero.
+// rolling sum and 8 of XXH3. All is little-endian. A block of zeros has 14 bytes of zero: it is never copied. The rolling
+// sum of a short block is zero.
 const (
 	version   = 1
 	headSize  = 12
@@ -87,7 +88,7 @@ func (s *Signature) wanted() int {
 func (s *Signature) take(p []byte) error {
 	switch {
 	case s.block == 0:
-		if p[0] != version || p[1] < 12 || p[1] > 24 || p[10] > MaxBases || p[11] > p[10] {
+		if p[0] != version || p[1] < minPower || p[1] > maxPower || p[10] > MaxBases || p[11] > p[10] {
 			return fmt.Errorf("signature of version %d with blocks of 2^%d and %d bases, in place %d: %w", p[0], p[1], p[10], p[11], ErrMalformed)
 		}
 		s.block, s.seed, s.inPlace = 1<<p[1], binary.LittleEndian.Uint64(p[2:]), int(p[11])-1
