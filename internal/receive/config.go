@@ -64,7 +64,7 @@ type Module struct {
 	Timeout time.Duration
 
 	// Exclude are names that clients can neither write nor remove.
-	Exclude                               []filter.Rule
+	Exclude                              []filter.Rule
 	MungeSymlinks, FakeSuper, NumericIDs bool
 }
 
@@ -146,3 +146,6 @@ func (m *Module) secret(user string) (Secret, bool) {
 	s, ok := m.Secrets[user]
 	return s, ok && s != ""
 }
+
+// Nobody is the number of the user and of the group without rights, where no name says so.
+const Nobody = 65534
