@@ -135,16 +135,12 @@ func (m *Module) readOnly() string {
 	return fmt.Sprintf("module %q is read only: set \"read only = no\" in %s", m.Name, m.ReadOnlyPlace)
 }
 
-// secret is what a user has to know. No secret is an error but in an anonymous module.
-func (m *Module) secret(user string) (Secret, bool) {
-	if m.Anonymous {
-		return "", true
-	}
+// secret is what a user has to prove that he knows; empty for one who cannot log in.
+func (m *Module) secret(user string) Secret {
 	if allowed, _ := m.rights(user); !allowed {
-		return "", false
+		return ""
 	}
-	s, ok := m.Secrets[user]
-	return s, ok && s != ""
+	return m.Secrets[user]
 }
 
 // Nobody is the number of the user and of the group without rights, where no name says so.
