@@ -80,7 +80,7 @@ func (y *yamlReader) keys(n *ynode, what string, fields []field) {
 		for _, f := range fields {
 			names = append(names, f.name)
 		}
-		y.fail(k.line, "unknown key", k.name, didYouMean(k.name, names))
+		y.fail(k.line, "unknown key", k.name, DidYouMean(k.name, names))
 	}
 }
 

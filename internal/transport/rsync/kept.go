@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sersync/internal/change"
+	"sersync/internal/confine"
 	"sersync/internal/filter"
 	"sersync/internal/transport"
 )
@@ -89,7 +90,7 @@ func (t *Transport) inEmpty(ctx context.Context, do func(s *spawner) error) erro
 		return fmt.Errorf("open an empty directory: %w", err)
 	}
 	defer dir.Close()
-	return t.in(ctx, dir, accessRead, do)
+	return t.in(ctx, dir, confine.Read, do)
 }
 
 // in calls do with a spawner for a directory that is not the source.
@@ -238,7 +239,7 @@ func (it item) size() int64 {
 // Fetch implements transport.Keeper.
 func (t *Transport) Fetch(ctx context.Context, into *os.File, day string, paths []change.Path) (transport.Report, error) {
 	var report transport.Report
-	err := t.in(ctx, into, accessWrite, func(s *spawner) error {
+	err := t.in(ctx, into, confine.Write, func(s *spawner) error {
 		if s.confined != nil {
 			if err := ours(into); err != nil {
 				return fmt.Errorf("%w (%w)", err, s.confined)
