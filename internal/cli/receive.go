@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sersync/internal/config"
-	receiver "sersync/internal/config/rsyncd"
+	rsyncdconf "sersync/internal/config/rsyncd"
 	"sersync/internal/daemon"
 	"sersync/internal/receive"
 )
@@ -35,7 +35,7 @@ func (a *app) receive() *cobra.Command {
 of an rsyncd.conf, as "rsync --daemon" does with that file. Options of the file that it does not honour are named at the start. It runs in
 the foreground until SIGTERM; SIGHUP reads the file again.
 
-With --root there is no such file: one directory, as the module "` + receiver.SingleName + `". The secret file holds a line USER:PASSWORD for each user, as a
+With --root there is no such file: one directory, as the module "` + rsyncdconf.SingleName + `". The secret file holds a line USER:PASSWORD for each user, as a
 secrets file of rsync, for its owner alone to read.`,
 		Args: between(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error { return a.receiveAll(c.Context(), f) },
@@ -59,9 +59,9 @@ func (a *app) receiveProcess() *cobra.Command {
 
 // load reads the configuration that the flags name.
 func (f receiveFlags) load() (*receive.Config, []config.Problem, error) {
-	read := func() (*receive.Config, []config.Problem, error) { return receiver.Load(f.config) }
+	read := func() (*receive.Config, []config.Problem, error) { return rsyncdconf.Load(f.config) }
 	if f.root != "" {
-		read = func() (*receive.Config, []config.Problem, error) { return receiver.Single(f.root, f.secrets) }
+		read = func() (*receive.Config, []config.Problem, error) { return rsyncdconf.Single(f.root, f.secrets) }
 	}
 	cfg, problems, err := read()
 	if err == nil && f.listen != "" {

@@ -75,7 +75,9 @@ func (s settings) target(r *report, line int, written string) Target {
 
 // withoutRsync takes from a target what only rsync has.
 func (t *Target) withoutRsync(r *report, line int) {
-	if i := slices.IndexFunc(t.Params, func(p string) bool { return p != "-a" }); i >= 0 && !slices.Equal(t.Params, strings.Fields(defaultParams)) {
+	// What all 2.5.4 users have says nothing.
+	usual := func(p string) bool { return slices.Contains([]string{"-a", "-r", "-t", "-u", "-z", "-x"}, p) }
+	if i := slices.IndexFunc(t.Params, func(p string) bool { return !usual(p) }); i >= 0 {
 		r.notice(line, "options of rsync are not used by a sersync:// target:", t.Params[i], "names, content, modes, owners and times are always replicated")
 	}
 	t.Params = nil
