@@ -24,6 +24,7 @@ const receiveProcess = "receive-process"
 
 type receiveFlags struct {
 	config, listen, root, secrets string
+	stdio                         bool
 }
 
 func (a *app) receive() *cobra.Command {
@@ -43,6 +44,7 @@ secrets file of rsync, for its owner alone to read.`,
 	c.Flags().StringVar(&f.config, "config", "", "the configuration of the rsync daemon, as /etc/rsyncd.conf")
 	c.Flags().StringVar(&f.listen, "listen", "", fmt.Sprintf("HOST:PORT to listen on; :PORT is all addresses (default: as the file says, port %d)", receive.DefaultPort))
 	c.Flags().StringVar(&f.root, "root", "", "the one directory to put everything into")
+	c.Flags().BoolVar(&f.stdio, "stdio", false, "serve one sender over standard input and output, as ssh starts it for a target ssh://USER@HOST/DIRECTORY")
 	c.Flags().StringVar(&f.secrets, "secret-file", "", "who may send to --root: lines USER:PASSWORD")
 	return c
 }
@@ -74,9 +76,11 @@ func (f receiveFlags) check() error {
 	switch {
 	case f.config == "" && f.root == "":
 		return usage("receive needs --config FILE, or --root DIRECTORY and --secret-file FILE")
+	case f.stdio && (f.root == "" || f.config != "" || f.secrets != "" || f.listen != ""):
+		return usage("--stdio goes with --root alone")
 	case f.config != "" && (f.root != "" || f.secrets != ""):
 		return usage("--config and --root exclude each other")
-	case f.root != "" && f.secrets == "":
+	case f.root != "" && f.secrets == "" && !f.stdio:
 		return usage("--root needs --secret-file: without secrets everybody could write into the directory")
 	}
 	if f.listen != "" {
@@ -90,6 +94,9 @@ func (f receiveFlags) check() error {
 func (a *app) receiveAll(ctx context.Context, f receiveFlags) error {
 	if err := f.check(); err != nil {
 		return err
+	}
+	if f.stdio {
+		return daemon.ServeStdio(ctx, f.root, Version)
 	}
 	cfg, problems, err := f.load()
 	var invalid *config.InvalidError

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -87,4 +90,26 @@ func openModule(ctx context.Context, at receive.Place, version string) (receive.
 	return func(ctx context.Context, conn net.Conn, s receive.Session) error {
 		return server.Serve(ctx, conn, s.ReadOnly)
 	}, nil
+}
+
+// ServeStdio serves one sender, which ssh connected to standard input and output, with a directory and the rights of this process.
+func ServeStdio(ctx context.Context, dir, version string) error {
+	conn, err := session.Stdio()
+	if err != nil {
+		return err
+	}
+	root := os.Geteuid() == 0
+	tree, err := apply.Open(dir, apply.Options{Owners: root, Devices: root, SetID: true})
+	if err != nil {
+		return err
+	}
+	server := session.New(tree, session.Options{Program: version, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { server.Run(ctx) })
+	running.Go(func() { _ = tree.Recover(ctx) }) // another one will try it again
+	err = server.Serve(ctx, conn, "")
+	cancel()
+	running.Wait()
+	return errors.Join(err, tree.Close())
 }

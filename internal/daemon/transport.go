@@ -47,11 +47,18 @@ func NewTransport(t config.Target, o TransportOptions) (transport.Transport, err
 	case t.Kind == config.Local:
 		return local.New(local.Options{Dir: t.Path, Durable: t.Durable, Program: o.Version, Log: log}), nil
 	}
-	return native.New(native.Options{
+	n := native.Options{
 		Dial:    func(ctx context.Context) (net.Conn, error) { return dial(ctx, t) },
 		Target:  sender(o.Sender) + " " + t.URL(),
 		Durable: t.Durable, Timeout: min(t.Timeout, nativeTimeout), Bandwidth: t.Bandwidth, Program: o.Version, Log: log,
-	}), nil
+	}
+	if t.Kind == config.NativeSSH {
+		n.Dial = native.SSH{
+			Host: t.Host, User: t.User, Dir: t.Path, Port: t.Port, Identity: t.SSHKey, Args: t.SSHOptions, ConnectTimeout: t.ConnectTimeout,
+		}.Dial
+		n.Settle = max(2*n.Timeout, time.Minute)
+	}
+	return native.New(n), nil
 }
 
 // nativeTimeout is how long nothing may come from a receiver: it says something every few seconds.
