@@ -20,7 +20,7 @@ func (t *Tree) Rename(moves []Move) []error {
 	defer t.gate.RUnlock()
 	errs := make([]error, len(moves))
 	apart := apart(moves)
-	if t.mustSync(moves, apart) {
+	if slices.Contains(apart, false) && t.waiting.has(change.Root) { // too entangled to follow
 		if err := t.Sync(); err != nil {
 			return slices.Repeat([]error{err}, len(moves))
 		}
@@ -46,14 +46,6 @@ func (t *Tree) Rename(moves []Move) []error {
 		}
 	}
 	return errs
-}
-
-// mustSync: an old version that waits belongs to the name of its file, and is found by the path of its directory.
-func (t *Tree) mustSync(moves []Move, apart []bool) bool {
-	if slices.Contains(apart, false) {
-		return t.waiting.has(change.Root)
-	}
-	return slices.ContainsFunc(moves, func(m Move) bool { return t.waiting.has(m.From) })
 }
 
 // apart says of each move whether it has nothing to do with the others: no path of it is one of theirs, nor above or below one.
@@ -94,13 +86,58 @@ func byDepth(moves []int, path func(int) change.Path) {
 // move does a move that has nothing to do with others.
 func (t *Tree) move(m Move) error {
 	err := t.within(m.From, func(from *dir, name string) error {
-		return t.land(from, name, m)
+		settle, err := t.carry(from, m)
+		if err == nil {
+			err = t.land(from, name, m)
+			settle(err == nil)
+		}
+		return err
 	})
 	if err != nil {
 		return t.fail("rename", m.From, err)
 	}
 	t.waiting.moved(m.From, m.To)
 	return nil
+}
+
+// carry sees to what waits for the file m.From: it goes by the name of its file. It gets a second name, that is for m.To, before
+// the file is renamed; settle takes one of both away.
+func (t *Tree) carry(from *dir, m Move) (settle func(moved bool), err error) {
+	old := t.waiting.take(m.From)
+	if len(old) == 0 {
+		return func(bool) {}, nil
+	}
+	var fresh []string
+	settle = func(moved bool) {
+		if moved {
+			_ = t.reap(m.From.Parent(), old)
+			t.waiting.add(m.To.Parent(), fresh)
+		} else {
+			_ = t.reap(m.To.Parent(), fresh)
+			t.waiting.add(m.From.Parent(), old)
+		}
+	}
+	err = t.within(m.To, func(to *dir, name string) error {
+		for _, tmp := range old {
+			next := t.temp(name)
+			if err := unix.Linkat(from.fd, tmp, to.fd, next, 0); errors.Is(err, unix.ENOENT) {
+				continue // synced meanwhile
+			} else if err != nil {
+				return err
+			}
+			fresh = append(fresh, next)
+		}
+		return nil
+	})
+	if err == nil {
+		return settle, nil
+	}
+	settle(false)
+	if notThere(err) {
+		return nil, err
+	}
+	// A directory has no second name.
+	return func(bool) {}, t.Sync()
 }
 
 // land renames an entry to where m leads.

@@ -107,6 +107,40 @@ func TestAfterALossOfPowerAFileIsOldOrNew(t *testing.T) {
 	}
 }
 
+// A file that waits is renamed, and the power is lost.
+func TestAfterALossOfPowerARenamedFileIsOldOrNew(t *testing.T) {
+	i := newImage(t, "ext4", 64, t.TempDir())
+	r := openImage(t, i)
+	r.put("d", dirAttr())
+	r.file("d/old", versionText(0, 1))
+	r.must(r.Sync())
+	r.file("d/old", versionText(0, 2))
+	r.file("new", versionText(1, 1))
+	for _, m := range []Move{{"d/old", "f0"}, {"new", "d/none/x"}, {"new", "d/new"}, {"d/new", "f1"}} {
+		if err := r.Rename([]Move{m})[0]; (err != nil) != (m.To == "d/none/x") {
+			t.Error(m, err)
+		}
+	}
+	if n := len(temps(t, r.dir)); n != 2 {
+		t.Errorf("%d wait", n)
+	}
+	i.commit()
+	i.copy()
+	r.must(r.Sync())
+	if left := temps(t, r.dir); len(left) > 0 {
+		t.Errorf("left over: %s", left)
+	}
+	r.must(r.Close())
+	i.restart()
+	r = openImage(t, i)
+	r.recoverAfterBoot()
+	if old, fresh := r.version(0), r.version(1); old != 1 || fresh != 0 {
+		t.Errorf("versions are %d and %d", old, fresh)
+	}
+	r.clean()
+	r.must(r.Close())
+}
+
 // all gives every file a version.
 func (r *rig) all(v int) {
 	r.Helper()
