@@ -34,12 +34,11 @@ func (r *rig) version(k int) int {
 	if errors.Is(err, os.ErrNotExist) {
 		return 0
 	}
-	for v := 1; v < 9; v++ {
-		if string(got) == versionText(k, v) {
-			return v
-		}
+	file, v := -1, -1
+	if _, err := fmt.Sscanf(string(got), "%d.%d ", &file, &v); err != nil || file != k || string(got) != versionText(k, v) {
+		return -1
 	}
-	return -1
+	return v
 }
 
 func name(k int) change.Path { return change.Path(fmt.Sprintf("f%d", k)) }

@@ -21,8 +21,8 @@ import (
 //	replace, exchange and unlink        20    78   101    249      423
 //	replace, exchange, unlink later     20    71   101    247       63
 //
-// What is dearer on xfs and btrfs is the second syncfs. It is worth it: after a rename all three may show a file without content when
-// the power was lost. O_TMPFILE leaves nothing behind that tells.
+// What is dearer on xfs and btrfs is the second syncfs. It is worth it: when the power was lost after a rename, a new file was without content
+// on all three, and on xfs also one that had been replaced. O_TMPFILE leaves nothing behind that tells.
 func BenchmarkWays(b *testing.B) {
 	ways := []struct {
 		name string
