@@ -96,8 +96,9 @@ func TestALossOfPowerAtAnyTime(t *testing.T) {
 		i.unmount()
 		r.must(os.Rename(fmt.Sprint(i.file, cut), i.file))
 		i.mount()
-		r := openImage(t, i)
-		back += r.recoverAfterBoot().restored
+		r := reopen(t, i)
+		restored, _ := r.recovered()
+		back += restored
 		for k := range files {
 			if v := r.version(k); v < synced[cut][k] {
 				t.Errorf("cut %d: %s has version %d, and %d was synced", cut, name(k), v, synced[cut][k])

@@ -16,8 +16,6 @@ type Move struct{ From, To change.Path }
 // Rename does those moves whose From is there and whose To is free, or becomes free by them: names may be exchanged. It says of each
 // move why it was not done, nil when it was. What was not done is where it was, as far as that can be.
 func (t *Tree) Rename(moves []Move) []error {
-	t.gate.RLock()
-	defer t.gate.RUnlock()
 	errs := make([]error, len(moves))
 	apart := apart(moves)
 	if slices.Contains(apart, false) && t.waiting.has(change.Root) { // too entangled to follow
@@ -147,8 +145,8 @@ func (t *Tree) land(from *dir, name string, m Move) error {
 		t.touch(to)
 		return renameNew(from, name, to, other)
 	})
-	t.dirs.forget(m.From)
-	t.dirs.forget(m.To)
+	t.forget(m.From)
+	t.forget(m.To)
 	if errors.Is(err, unix.EEXIST) {
 		return ErrInTheWay
 	}
@@ -172,7 +170,7 @@ func (t *Tree) putAside(m Move) (*aside, error) {
 		a = &aside{d, tmp}
 		return nil
 	})
-	t.dirs.forget(m.From)
+	t.forget(m.From)
 	if err != nil {
 		return nil, t.fail("rename", m.From, err)
 	}

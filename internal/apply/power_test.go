@@ -14,12 +14,19 @@ import (
 	"sersync/internal/change"
 )
 
-// recoverAfterBoot recovers as if the machine had been started just now.
-func (r *rig) recoverAfterBoot() recovery {
+// reopen opens the tree as if the machine had been started just now.
+func reopen(t testing.TB, i *image) *rig {
+	t.Helper()
+	r := openImage(t, i)
+	r.recovery.boot = time.Now().UnixNano()
+	return r
+}
+
+// recovered recovers all, and says in how many files it went back, and how many names it removed.
+func (r *rig) recovered() (restored, removed int) {
 	r.Helper()
-	rec := recovery{t: r.Tree, boot: time.Now().UnixNano()}
-	r.must(rec.walk(context.Background()))
-	return rec
+	r.must(r.recoverAll(context.Background()))
+	return r.recovery.restored, r.recovery.removed
 }
 
 const files = 20
@@ -77,7 +84,7 @@ func TestAfterALossOfPowerAFileIsOldOrNew(t *testing.T) {
 				r.must(r.Close())
 				i.restart()
 
-				r = openRig(t, i.dir, all())
+				r = reopen(t, i)
 				broken := 0
 				for k := range files {
 					if r.version(k) < 0 {
@@ -87,8 +94,14 @@ func TestAfterALossOfPowerAFileIsOldOrNew(t *testing.T) {
 				if kind != "btrfs" && c.name == "replaced" && broken == 0 {
 					t.Error("nothing lost its content: this proves nothing")
 				}
-				rec := r.recoverAfterBoot()
-				t.Logf("%d without content, %d went back, %d names removed", broken, rec.restored, rec.removed)
+				// What a look finds is not taken back.
+				found, err := r.Look(name(0))
+				r.must(err)
+				restored, removed := r.recovered()
+				if later, err := r.Look(name(0)); err != nil || later != found {
+					t.Errorf("%s was %+v, and is %+v, %v", name(0), found, later, err)
+				}
+				t.Logf("%d without content, %d went back, %d names removed", broken, restored, removed)
 				for k := range files {
 					synced := c.old
 					if k >= files/2 {
@@ -101,6 +114,7 @@ func TestAfterALossOfPowerAFileIsOldOrNew(t *testing.T) {
 				for _, left := range temps(t, i.dir) {
 					t.Errorf("left over: %s", left)
 				}
+				r.must(r.Close())
 			})
 		}
 	}
@@ -131,8 +145,8 @@ func TestAfterALossOfPowerARenamedFileIsOldOrNew(t *testing.T) {
 	}
 	r.must(r.Close())
 	i.restart()
-	r = openImage(t, i)
-	r.recoverAfterBoot()
+	r = reopen(t, i)
+	r.recovered()
 	if old, fresh := r.version(0), r.version(1); old != 1 || fresh != 0 {
 		t.Errorf("versions are %d and %d", old, fresh)
 	}

@@ -13,8 +13,6 @@ import (
 // made anew when it is another; a regular file gets its attributes when it has the right size and no other names. With keep, a directory
 // that is not empty does not make way for something else.
 func (t *Tree) Put(p change.Path, a Attr, keep bool) (Done, error) {
-	t.gate.RLock()
-	defer t.gate.RUnlock()
 	done, err := t.put(p, &a, keep)
 	if err != nil && t.room(err) {
 		done, err = t.put(p, &a, keep)

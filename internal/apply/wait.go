@@ -191,6 +191,10 @@ func (t *Tree) reap(at change.Path, names []string) error {
 		return err
 	}
 	defer t.leave(d)
+	return t.reapIn(d, names)
+}
+
+func (t *Tree) reapIn(d *dir, names []string) error {
 	t.times.Lock()
 	defer t.times.Unlock()
 	var before unix.Stat_t
