@@ -52,7 +52,7 @@ type Attr struct {
 	Mtime int64
 	// Link is where a symlink leads.
 	Link string
-	// Xattrs are all extended attributes of the names that replicate (see xattr.go), when HasXattrs; otherwise they are left.
+	// Xattrs are all extended attributes of the names that replicate (Options.Replicates), when HasXattrs; otherwise they are left.
 	Xattrs    []Xattr
 	HasXattrs bool
 }

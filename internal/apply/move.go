@@ -17,30 +17,30 @@ type Move struct{ From, To change.Path }
 // move why it was not done, nil when it was. What was not done is where it was, as far as that can be.
 func (t *Tree) Rename(moves []Move) []error {
 	errs := make([]error, len(moves))
-	apart := apart(moves)
-	if slices.Contains(apart, false) && t.waiting.has(change.Root) { // too entangled to follow
+	free := apart(moves)
+	if slices.Contains(free, false) && t.waiting.has(change.Root) { // too entangled to follow
 		if err := t.Sync(); err != nil {
 			return slices.Repeat([]error{err}, len(moves))
 		}
 	}
 	var tangled []int
 	for i, m := range moves {
-		if apart[i] {
+		if free[i] {
 			errs[i] = t.move(m)
 		} else {
 			tangled = append(tangled, i)
 		}
 	}
 	// The deepest is taken away first, and put down last.
-	aside := make([]*aside, len(moves))
+	parked := make([]*aside, len(moves))
 	byDepth(tangled, func(i int) change.Path { return moves[i].From })
 	for _, i := range slices.Backward(tangled) {
-		aside[i], errs[i] = t.putAside(moves[i])
+		parked[i], errs[i] = t.putAside(moves[i])
 	}
 	byDepth(tangled, func(i int) change.Path { return moves[i].To })
 	for _, i := range tangled {
-		if aside[i] != nil {
-			errs[i] = t.putBack(aside[i], moves[i])
+		if parked[i] != nil {
+			errs[i] = t.putBack(parked[i], moves[i])
 		}
 	}
 	return errs
@@ -49,13 +49,10 @@ func (t *Tree) Rename(moves []Move) []error {
 // apart says of each move whether it has nothing to do with the others: no path of it is one of theirs, nor above or below one.
 func apart(moves []Move) []bool {
 	owner := make(map[change.Path]int, 2*len(moves))
-	apart := make([]bool, len(moves))
-	for i := range apart {
-		apart[i] = true
-	}
+	free := slices.Repeat([]bool{true}, len(moves))
 	meet := func(i int, p change.Path) {
 		if other, ok := owner[p]; ok && other != i {
-			apart[i], apart[other] = false, false
+			free[i], free[other] = false, false
 		}
 	}
 	for i, m := range moves {
@@ -71,7 +68,7 @@ func apart(moves []Move) []bool {
 			}
 		}
 	}
-	return apart
+	return free
 }
 
 // byDepth sorts moves so that what is above comes first.
