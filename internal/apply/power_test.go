@@ -145,8 +145,10 @@ func TestAfterALossOfPowerARenamedFileIsOldOrNew(t *testing.T) {
 	}
 	r.must(r.Close())
 	i.restart()
+	other := openImage(t, i) // one more does not keep us from it
 	r = reopen(t, i)
 	r.recovered()
+	r.must(other.Close())
 	if old, fresh := r.version(0), r.version(1); old != 1 || fresh != 0 {
 		t.Errorf("versions are %d and %d", old, fresh)
 	}

@@ -28,8 +28,9 @@ type recovery struct {
 
 // Recover removes the temporary names that a killed process or a loss of power left below the root, and goes back to what was
 // there before where a loss of power may have taken content (see the comment of the package). It walks all that is there, and
-// may run beside everything else. Call it after Open; until it is done each directory is looked through when it is entered. While another Tree
-// is open on the same root or on one above, nothing is done, nor below a root of another one; a later call removes what those left.
+// may run beside everything else. Call it after Open; until it is done each directory is looked through when it is entered. While another Tree is
+// open on the same root, on one above, or on one between root and directory, only what is from before the machine was started is taken for left
+// over; a later call removes what those left.
 func (t *Tree) Recover(ctx context.Context) error {
 	err := t.recoverAll(ctx)
 	r := &t.recovery
@@ -57,9 +58,6 @@ func booted() (int64, error) {
 }
 
 func (t *Tree) recoverAll(ctx context.Context) error {
-	if !t.alone() {
-		return nil
-	}
 	for todo := []change.Path{change.Root}; len(todo) > 0; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -117,18 +115,40 @@ func (t *Tree) recoverDir(p change.Path, fd int) error {
 	return nil
 }
 
+// recoverNow holds a lock (flock) of the directory where it finds something, so that two do not go back and forth.
 func (t *Tree) recoverNow(p change.Path, fd int) error {
-	found := make(map[string][]string) // by the hash of the name that they are for
+	found, err := t.leftOver(fd, true)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	_ = unix.Flock(fd, unix.LOCK_EX)
+	defer func() { _ = unix.Flock(fd, unix.LOCK_UN) }()
+	found, err = t.leftOver(fd, t.alone() && !t.othersAt(p))
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	return t.recoverNames(&dir{path: p, fd: fd}, found)
+}
+
+// leftOver lists the temporary names that are not ours, by the hash of the name that they are for. When we are not alone, only what is
+// from before the machine was started is sure to be of nobody who lives.
+func (t *Tree) leftOver(fd int, alone bool) (map[string][]string, error) {
+	found := make(map[string][]string)
 	err := entries(fd, func(e entry) error {
-		if hash, token, ok := parse(e.name); ok && token != t.token {
-			found[hash] = append(found[hash], e.name)
+		hash, token, ok := parse(e.name)
+		if !ok || token == t.token {
+			return nil
 		}
+		if !alone {
+			v, err := versionOf(fd, e.name)
+			if err != nil || v.ctime >= t.recovery.boot {
+				return ignore(err, unix.ENOENT)
+			}
+		}
+		found[hash] = append(found[hash], e.name)
 		return nil
 	})
-	if err == nil && len(found) > 0 && t.alone() && !t.othersAt(p) {
-		return t.recoverNames(&dir{path: p, fd: fd}, found)
-	}
-	return err
+	return found, err
 }
 
 // maxClean bounds the directories that are remembered until Recover has seen all.
