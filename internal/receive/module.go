@@ -98,6 +98,8 @@ func (m *module) start() (*process, error) {
 // attend counts sessions out until the process is gone.
 func (m *module) attend(p *process) {
 	defer m.b.buried(p)
+	well := time.AfterFunc(steady, m.works)
+	defer well.Stop()
 	for {
 		msg, file, err := p.control.receive()
 		if file != nil {
@@ -115,10 +117,17 @@ func (m *module) attend(p *process) {
 	defer m.mu.Unlock()
 	m.process, m.sessions = nil, make(map[uint64]bool)
 	if !m.retired && !m.b.isEnding() {
-		if time.Since(p.started) > steady {
-			m.failures = 0
-		}
 		m.failed(errors.Join(errors.New("process ended"), p.end))
+	}
+}
+
+// works notes that a process has not failed at its start.
+func (m *module) works() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.failures > 0 && m.process != nil {
+		m.b.o.Log.Info("process of a module works again", "module", m.settings.Name, "failed", m.failures)
+		m.failures = 0
 	}
 }
 

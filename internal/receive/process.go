@@ -57,7 +57,6 @@ type birth struct {
 // process is a child of ours.
 type process struct {
 	os      *os.Process
-	started time.Time
 	control *control
 	done    chan struct{} // closed when it has ended
 	end     error         // how; set before done is closed
@@ -70,7 +69,7 @@ func (b *broker) start(c birth) (*process, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	p := &process{started: time.Now(), control: own, done: make(chan struct{})}
+	p := &process{control: own, done: make(chan struct{})}
 	if err := b.spawn(p, c, theirs); err != nil {
 		own.close()
 		return nil, err
