@@ -35,6 +35,8 @@ type Options struct {
 	Devices bool
 	// SetID keeps setuid and setgid of files, and capabilities. Without it they are cleared, which is told as a limit.
 	SetID bool
+	// OpenFiles is where a process finds its open files by number. Default "/proc/self/fd"; it may be relative to the working directory.
+	OpenFiles string
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -95,6 +97,9 @@ type Tree struct {
 func Open(name string, o Options) (*Tree, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.OpenFiles == "" {
+		o.OpenFiles = "/proc/self/fd"
 	}
 	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

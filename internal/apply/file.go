@@ -179,7 +179,7 @@ func (f *File) dress() (Done, error) {
 	if err := unix.Fstat(f.fd, &st); err != nil {
 		return Done{}, err
 	}
-	return f.t.dress(node{fd: f.fd}, &st, f.p, &f.a)
+	return f.t.dress(node{fd: f.fd, files: f.t.o.OpenFiles}, &st, f.p, &f.a)
 }
 
 // stretch makes a hole of what is at the end.

@@ -104,10 +104,10 @@ func (t *Tree) sameInside(p change.Path, a *Attr) (d Differs, err error) {
 // visit opens p, which may be the root, whatever it is.
 func (t *Tree) visit(p change.Path, do func(node) error) error {
 	if p == change.Root {
-		return do(node{fd: t.top.fd})
+		return do(node{fd: t.top.fd, files: t.o.OpenFiles})
 	}
 	return t.within(p, func(d *dir, name string) error {
-		n, err := openNode(d, name)
+		n, err := t.openNode(d, name)
 		if err != nil {
 			return err
 		}

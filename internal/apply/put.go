@@ -37,7 +37,7 @@ func (t *Tree) put(p change.Path, a *Attr, keep bool) (done Done, err error) {
 		if a.kind() != unix.S_IFDIR {
 			return Done{}, errRoot
 		}
-		return t.putAttr(node{fd: t.top.fd}, p, a)
+		return t.putAttr(node{fd: t.top.fd, files: t.o.OpenFiles}, p, a)
 	}
 	err = t.within(p, func(d *dir, name string) error {
 		t.touch(d)
@@ -55,7 +55,7 @@ var errOther = errors.New("it is something else")
 
 // putThere gives its attributes to what is there.
 func (t *Tree) putThere(d *dir, p change.Path, a *Attr) (Done, error) {
-	n, err := openNode(d, p.Name())
+	n, err := t.openNode(d, p.Name())
 	if errors.Is(err, unix.ENOENT) && a.kind() != unix.S_IFREG {
 		return Done{}, errOther
 	}
@@ -108,7 +108,7 @@ func (t *Tree) makeAs(d *dir, name string, p change.Path, a *Attr, done *Done) e
 	if err := makeNode(d.fd, name, a); err != nil {
 		return err
 	}
-	n, err := openNode(d, name)
+	n, err := t.openNode(d, name)
 	if err != nil {
 		return err
 	}

@@ -176,12 +176,7 @@ func (c *climber) down(parent int, name string) error {
 }
 
 func open0700(parent int, name string) error {
-	n, err := openNode(&dir{fd: parent}, name)
-	if err != nil {
-		return err
-	}
-	defer n.close()
-	return n.chmod(0o700)
+	return unix.Fchmodat(parent, name, 0o700, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // up goes back to where down came from, unless somebody moved the directory elsewhere meanwhile.

@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/apply"
+	"sersync/internal/channel"
+	"sersync/internal/filter"
+	"sersync/internal/receive"
+	"sersync/internal/receive/session"
+)
+
+// ReceivePlugs are what the processes of a receiver do: the login, and the sessions of a module. version is that of this program.
+func ReceivePlugs(version string) receive.Plugs {
+	return receive.Plugs{
+		Login: newLogin,
+		Open: func(ctx context.Context, at receive.Place) (receive.Serve, error) {
+			return openModule(ctx, at, version)
+		},
+	}
+}
+
+func newLogin(auth receive.Auth) (receive.Login, error) {
+	server, err := channel.NewServer(func(ctx context.Context, module, user string, from net.Addr) (channel.Access, error) {
+		grant, err := auth(ctx, module, user, from)
+		return channel.Access{Open: grant.Open, Secret: grant.Secret}, sentAway(err)
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, conn net.Conn) (net.Conn, receive.Peer, error) {
+		secured, peer, err := server.Login(ctx, conn)
+		return secured, receive.Peer{Module: peer.Module, User: peer.User}, err
+	}, nil
+}
+
+// sentAway is what a client is told that is not let in.
+func sentAway(err error) error {
+	var refusal *receive.Refusal
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	switch refusal.Kind {
+	case receive.NoModule:
+		return channel.Refuse(channel.NoModule, refusal.Text)
+	case receive.Busy:
+		return channel.Refuse(channel.Busy, refusal.Text)
+	}
+	return channel.Refuse(channel.Denied, refusal.Text)
+}
+
+// openModule opens the directory of a module, which is the working directory, and serves it until ctx ends.
+func openModule(ctx context.Context, at receive.Place, version string) (receive.Serve, error) {
+	m := at.Module
+	exclude, err := filter.New(m.Exclude...)
+	if err != nil {
+		return nil, err
+	}
+	o := apply.Options{Owners: at.Owns, SetID: at.Owns, Log: at.Log}
+	if at.Proc != nil {
+		o.OpenFiles = "self/fd"
+	}
+	tree, err := apply.Open(".", o)
+	if err != nil {
+		return nil, err
+	}
+	if at.Proc != nil {
+		// From here on the only name that is needed is that of an open file.
+		if err := unix.Fchdir(int(at.Proc.Fd())); err != nil {
+			return nil, fmt.Errorf("enter /proc: %w", err)
+		}
+	}
+	server := session.New(tree, session.Options{
+		RefuseRemovals: m.RefuseRemovals, Exclude: exclude, Munge: m.MungeSymlinks, Timeout: m.Timeout, Program: version, Log: at.Log,
+	})
+	go server.Run(ctx)
+	go func() {
+		if err := tree.Recover(ctx); err != nil && ctx.Err() == nil {
+			at.Log.Warn("what an end without warning left is not removed", "module", m.Name, "error", err)
+		}
+	}()
+	return func(ctx context.Context, conn net.Conn, s receive.Session) error {
+		return server.Serve(ctx, conn, s.ReadOnly)
+	}, nil
+}
