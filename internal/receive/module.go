@@ -39,7 +39,6 @@ func newModule(b *broker, settings Module) *module {
 type moduleConfig struct {
 	Module             Module
 	Jailed, Owns, Proc bool
-	Users, Groups      map[string]uint32
 }
 
 // ensure starts a process when there is none. The caller holds starting.
@@ -87,9 +86,6 @@ func (m *module) start() (*process, error) {
 			c.user, c.caps = &User{UID: Nobody, GID: Nobody}, have(owning...)
 			config.Owns = len(c.caps) == len(owning)
 		}
-	}
-	if !m.settings.NumericIDs {
-		config.Users, config.Groups = names("/etc/passwd"), names("/etc/group")
 	}
 	c.config = config
 	return m.b.start(c)

@@ -325,12 +325,3 @@ func TestProcessesInheritNothingElse(t *testing.T) {
 		}
 	}
 }
-
-func TestNamesOfThisMachineAreKnownInTheJail(t *testing.T) {
-	m := testModule(t, "m")
-	m.NumericIDs = false
-	r := start(t, m)
-	if got := r.login("m").say("names"); !strings.HasPrefix(got, "root=0 users=") || strings.HasSuffix(got, "users=0") {
-		t.Errorf("names: %s", got)
-	}
-}

@@ -157,8 +157,6 @@ func openCommands(_ context.Context, at Place) (Serve, error) {
 				}
 				fmt.Fprintf(conn, "pid=%d uid=%d gid=%d caps=%x jailed=%v owns=%v proc=%v read_only=%q secrets=%d timeout=%v env=%q\n", os.Getpid(), os.Getuid(), os.Getgid(),
 					caps, at.Jailed, at.Owns, at.Proc != nil, s.ReadOnly, len(at.Module.Secrets), at.Module.Timeout, os.Environ())
-			case "names":
-				fmt.Fprintf(conn, "root=%d users=%d\n", at.Users["root"], len(at.Users))
 			case "viaproc":
 				fmt.Fprintln(conn, viaProc(at, words[1]))
 			case "die":
@@ -223,7 +221,7 @@ func testModule(t *testing.T, name string) Module {
 		}
 	}
 	return Module{
-		Name: name, Path: dir, Place: "conf:1", ReadOnlyPlace: "conf:2", List: true, NumericIDs: true, User: &User{UID: Nobody, GID: Nobody},
+		Name: name, Path: dir, Place: "conf:1", ReadOnlyPlace: "conf:2", List: true, User: &User{UID: Nobody, GID: Nobody},
 		Rules: []UserRule{{Pattern: "u"}}, Secrets: map[string]Secret{"u": password},
 	}
 }
