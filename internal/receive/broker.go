@@ -159,7 +159,7 @@ func (b *broker) module(name string) *module {
 	if settings == nil || b.ending {
 		return nil
 	}
-	mod := newModule(b, *settings)
+	mod := newModule(b, *settings, b.retired[name])
 	b.modules[name] = mod
 	return mod
 }
@@ -174,20 +174,18 @@ func (b *broker) reload() bool {
 	b.mu.Lock()
 	old := b.config
 	b.config = config
-	var changed []*module
+	changed := 0
 	for name, mod := range b.modules {
 		if settings := config.module(name); settings == nil || !reflect.DeepEqual(*settings, mod.settings) {
-			changed = append(changed, mod)
+			changed++
+			b.retired[name] = mod.retire()
 			delete(b.modules, name)
 		}
 	}
 	b.mu.Unlock()
-	for _, mod := range changed {
-		mod.retire()
-	}
 	if old.Listen != config.Listen || old.PIDFile != config.PIDFile || old.LogFile != config.LogFile {
 		b.o.Log.Warn("another port, address, pid file or log file counts after a restart")
 	}
-	b.o.Log.Info("configuration loaded", "modules", len(config.Modules), "changed", len(changed))
+	b.o.Log.Info("configuration loaded", "modules", len(config.Modules), "changed", changed)
 	return true
 }

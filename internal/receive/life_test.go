@@ -176,6 +176,7 @@ func TestReloadEndsOnlyWhatChanged(t *testing.T) {
 	stays, changes := r.login("stays"), r.login("changes")
 	process := process1(stays)
 	process1(changes)
+	old := r.child("module changes")
 	r.config.Modules[1].Secrets = map[string]Secret{"u": "another"}
 	r.config.Modules = append(r.config.Modules, testModule(t, "new"))
 	r.write()
@@ -191,6 +192,16 @@ func TestReloadEndsOnlyWhatChanged(t *testing.T) {
 	}
 	if kind, text := r.refused("changes", "u", password); kind != channel.WrongLogin {
 		t.Errorf("old secret: %d %s", kind, text)
+	}
+	// What an old session still does must not come after what a new one did.
+	if c, err := r.try("changes", "u", "another"); err != nil || c.say("ping") != "pong" {
+		t.Errorf("new secret: %v", err)
+	}
+	if now := r.child("module changes"); now == old {
+		t.Error("the process with the old configuration serves")
+	}
+	if unix.Kill(old, 0) == nil {
+		t.Error("the old process has not ended before the new one began")
 	}
 	if err := os.WriteFile(r.file, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)

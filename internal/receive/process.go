@@ -186,6 +186,21 @@ func (p *process) configure(to *os.File, config any) error {
 // kill ends it at once.
 func (p *process) kill() { _ = p.os.Kill() } // one that has ended needs none
 
+// ends waits for the end of a process that was told to end, and sees to it.
+func (p *process) ends() bool {
+	for range 2 {
+		patience := time.NewTimer(grace)
+		select {
+		case <-p.done:
+			patience.Stop()
+			return true
+		case <-patience.C:
+			p.kill()
+		}
+	}
+	return false
+}
+
 // relayLog logs what a process logs, until it has closed its end.
 func (b *broker) relayLog(from *os.File, name string) {
 	defer from.Close()
