@@ -269,7 +269,7 @@ func (s *sender) sweep(ctx context.Context, c comparison) error {
 func (s *sender) swept(ctx context.Context, marks []change.Mark, err error) {
 	if err == nil {
 		s.report.compared()
-		s.owed.Ack(marks...)
+		s.owed.AckTelling(s.arrivals(marks), marks...)
 		return
 	}
 	if ctx.Err() != nil {

@@ -223,6 +223,26 @@ type Syncer interface {
 	Synced() time.Time
 }
 
+// Move is a directory that the source has at To by now, and that the target has at From.
+type Move struct {
+	From, To change.Path
+	// Clear: the target may have something at To that is to go first, with all that is below.
+	Clear bool
+	// Known are the paths below To that the target has below From as the source has them. Nothing else there is to be taken over.
+	Known []change.Path
+}
+
+// Mover is a Transport that can move on the target what moved at the source.
+type Mover interface {
+	Transport
+	// Move moves what is known of each From to To on the target, and removes From with all that is left there. Each From is the name
+	// before any of the moves: one of them may be the To of another, which follows it then. No content is sent: what From has
+	// otherwise than the source has it at To (by size and mtime), or not at all, is left out.
+	// It says of each whether From is gone and its known paths were placed. One that was not done is no failure: the caller compares To
+	// in any case. An error is that of Apply.
+	Move(ctx context.Context, root *os.File, moves []Move) (done []bool, err error)
+}
+
 // Removed is something in the trash of a target.
 type Removed struct {
 	Day  string
