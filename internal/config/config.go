@@ -91,6 +91,7 @@ type Source struct {
 	// GapEvery is how often what cannot be watched is looked at. Default 30 s.
 	GapEvery time.Duration
 	Sweep    Sweep
+	Verify   Verify
 	// Hooks are told of what happens with any target. Those of one target alone are in the target.
 	Hooks []Hook
 	// Targets may be missing when there are hooks, all of AllTargetsAcked.
@@ -124,6 +125,21 @@ type Sweep struct {
 	// Exclude are rsync patterns that bind sweeps of everything only (crontabfilter).
 	Exclude []string
 }
+
+// Verify is the verification of the targets of one source in the background.
+type Verify struct {
+	// Every is the time from the end of one to the start of the next; 0 is never, the default.
+	Every time.Duration
+	// Schedule is a line of cron for further ones, in local time; empty is never, the default. ParseSchedule takes it.
+	Schedule string
+	// Content compares what is equal in size and time by content, too. Default true.
+	Content bool
+	// Rate bounds how much content is read here for it where our own code reads, in bytes a second; 0 is no bound, the default.
+	Rate int64
+}
+
+// Wanted reports whether there is a schedule.
+func (v Verify) Wanted() bool { return v.Every > 0 || v.Schedule != "" }
 
 // Kind is how a target is reached.
 type Kind uint8

@@ -34,6 +34,8 @@ type Options struct {
 	SweepEvery time.Duration
 	// SweepAt sweeps all targets when it is due; nil is never. A target whose last sweep is not done yet is left out.
 	SweepAt Schedule
+	// Verify is when all targets are verified in the background.
+	Verify VerifyOptions
 	// NoRemovals never removes anything on a target, sweeps included (<delete start="false">).
 	NoRemovals bool
 	// RemovalBudget is by how much the source may shrink before its removals are held.
@@ -105,7 +107,7 @@ type TargetOptions struct {
 	Quiet time.Duration
 	// Large is the size in bytes from which a file goes in the lane of large files. Default 64 MiB.
 	Large int64
-	// SweepExclude are patterns of the transport's own kind that bind sweeps of everything only, not the comparison of
+	// SweepExclude are patterns of the transport's own kind that bind sweeps and verifications of everything only, not the comparison of
 	// a single directory in which something happened.
 	SweepExclude []string
 	// DeadAfter is how many times a path fails before it is a dead letter. Default 12.

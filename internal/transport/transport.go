@@ -185,6 +185,8 @@ type Sweep struct {
 	Extras bool
 	// Content compares what is equal in size and mtime by content, too.
 	Content bool
+	// Rate bounds how much content is read here for that, in bytes a second; 0 is no bound. rsync has no such bound.
+	Rate int64
 	// Exclude are rsync patterns for this sweep only.
 	Exclude []string
 }
@@ -200,7 +202,7 @@ type Facts struct {
 
 // Transport puts batches onto one target.
 //
-// Apply and Sweep may be called at the same time, and Apply itself by two goroutines at the same time
+// Apply and Sweep may be called at the same time, each of them by two goroutines, Apply
 // with paths that do not touch each other; the caller sees to that. Both end soon after ctx is
 // cancelled, and end what they started. An error is an *Error, or ctx.Err() wrapped when ctx ended it and
 // the other side had nothing yet. Whether to try again is the caller's decision. Applying a batch twice is harmless.

@@ -157,7 +157,7 @@ func (q *comparison) entry(ctx context.Context, dir *os.File, name string) (l wi
 			l.Attr.Link = strings.TrimPrefix(l.Attr.Link, Munged)
 		}
 	case q.content && l.Attr.IsRegular():
-		l.Sum, err = wire.SumFile(ctx, int(dir.Fd()), name)
+		l.Sum, err = wire.SumFile(int(dir.Fd()), name, func(int) error { return ctx.Err() })
 	}
 	return l, err
 }
