@@ -83,7 +83,7 @@ func (a *app) commands() *cobra.Command {
 	root.AddCommand(
 		a.run(), a.sync(), a.check(), a.doctor(), a.explained(), a.verify(),
 		a.status(), a.wait(), a.sweep(), a.pause(), a.resume(), a.deletes(), a.undelete(), a.failed(), a.hooks(), a.events(), a.logLevel(),
-		a.convert(), a.watch(), a.service(), a.torture(), a.version(),
+		a.receive(), a.receiveProcess(), a.convert(), a.watch(), a.service(), a.torture(), a.version(),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -80,7 +80,7 @@ func (y *yamlReader) keys(n *ynode, what string, fields []field) {
 		for _, f := range fields {
 			names = append(names, f.name)
 		}
-		y.fail(k.line, "unknown key", k.name, didYouMean(k.name, names))
+		y.fail(k.line, "unknown key", k.name, DidYouMean(k.name, names))
 	}
 }
 
@@ -161,7 +161,7 @@ func (y *yamlReader) source(n *ynode) {
 // stayOnFileSystem keeps comparisons from reading what is mounted below the source.
 func (s *Source) stayOnFileSystem() {
 	for i := range s.Targets {
-		if t := &s.Targets[i]; t.Kind != Native && !slices.Contains(t.Params, "-x") {
+		if t := &s.Targets[i]; t.Kind != Native && t.Kind != NativeSSH && !slices.Contains(t.Params, "-x") {
 			t.Params = append(slices.Clone(t.Params), "-x")
 		}
 	}

@@ -271,6 +271,10 @@ func (s *sender) batch(ctx context.Context) {
 	s.paced = later(s.paced, s.started).Add(s.opts.Pace)
 	marks := s.owed.Take(s.max)
 	s.secure()
+	if !s.follow(ctx, sess) {
+		s.owed.PutBack(marks...)
+		return
+	}
 	p := s.plan(sess, marks)
 	if p.short != nil {
 		s.away.fail()
@@ -285,6 +289,12 @@ func (s *sender) batch(ctx context.Context) {
 		on = on && ctx.Err() == nil && !s.away.until.After(time.Now()) && s.gate.enter()
 		if !on {
 			s.owed.PutBack(run.marks()...)
+			continue
+		}
+		if run.removes() && s.owed.Moving() {
+			// What would go may be what was renamed since the look: the next batch moves it first.
+			s.owed.PutBack(run.marks()...)
+			s.gate.leave()
 			continue
 		}
 		s.send(ctx, sess, run)

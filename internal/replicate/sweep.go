@@ -276,7 +276,7 @@ func (s *sender) emptiness(sess *session, d transport.Difference) {
 func (s *sender) swept(ctx context.Context, marks []change.Mark, err error) {
 	if err == nil {
 		s.report.compared()
-		s.owed.Ack(marks...)
+		s.owed.AckTelling(s.arrivals(marks), marks...)
 		return
 	}
 	if ctx.Err() != nil {

@@ -53,8 +53,6 @@ type Welcome struct {
 	// Version is the one that both speak.
 	Version int
 	Program string
-	// Boot changes when the target's machine was started anew: only then can it have lost what it had not written to its disk.
-	Boot string
 	Facts
 }
 
@@ -70,13 +68,13 @@ func (*Welcome) frame() Type { return typeWelcome }
 
 func (m *Welcome) encode(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(m.Version))
-	b = appendText(appendText(b, m.Program), m.Boot)
+	b = appendText(b, m.Program)
 	return binary.AppendUvarint(append(b, flags(m.Owners)), uint64(m.Granularity))
 }
 
 func (m *Welcome) decode(d *decoder) {
 	m.Version = int(d.number(1 << 16))
-	m.Program, m.Boot = string(d.text(MaxText)), string(d.text(MaxText))
+	m.Program = string(d.text(MaxText))
 	d.flags(&m.Owners)
 	m.Granularity = int64(d.number(1 << 40))
 	if m.Granularity < 1 {

@@ -19,13 +19,15 @@ type conn struct {
 	r      *wire.Reader
 	target *target
 	over   chan struct{} // closed when nothing of it is at work any more
+	// readOnly is why nothing is changed; empty where it is.
+	readOnly string
 
 	mu sync.Mutex
 	// batches counts those that came to their end; recent are those that may not be on the disk.
-	batches uint64  // guarded by mu
-	recent  []ended // guarded by mu
-	w     *wire.Writer // guarded by mu
-	spoke time.Time    // guarded by mu: when something was written last
+	batches uint64       // guarded by mu
+	recent  []ended      // guarded by mu
+	w       *wire.Writer // guarded by mu
+	spoke   time.Time    // guarded by mu: when something was written last
 }
 
 // ended is a batch with what the syncer's durable has to be for it to be on the disk.
@@ -114,7 +116,7 @@ func (c *conn) hello() error {
 		return errors.Join(err, c.say(refusal))
 	}
 	c.s.greet(c, m)
-	return c.say(&wire.Welcome{Version: version, Program: c.s.o.Program, Boot: bootID(), Facts: c.s.facts()})
+	return c.say(&wire.Welcome{Version: version, Program: c.s.o.Program, Facts: c.s.facts()})
 }
 
 // read reads a message while something is under way. What is to be said is said before that waits.

@@ -174,11 +174,15 @@ func comparePaths(x, y change.Path) int {
 }
 
 func (b *batch) updates(ctx context.Context) error {
-	for _, p := range slices.SortedFunc(slices.Values(b.Paths), comparePaths) {
+	for _, i := range b.inOrder() {
+		p, seen := b.Paths[i], transport.Seen{}
+		if b.Seen != nil {
+			seen = b.Seen[i]
+		}
 		if err := b.above(p); err != nil {
 			return err
 		}
-		if err := b.entry(p, 0); err != nil {
+		if err := b.path(p, seen); err != nil {
 			return err
 		}
 		if err := b.serve(ctx, offersMax); err != nil || b.stopped(ctx) {
@@ -186,6 +190,46 @@ func (b *batch) updates(ctx context.Context) error {
 		}
 	}
 	return b.serve(ctx, 1)
+}
+
+// inOrder are the indexes of the paths, so that a directory stands before all that is below it.
+func (b *batch) inOrder() []int {
+	order := make([]int, len(b.Paths))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int { return comparePaths(b.Paths[i], b.Paths[j]) })
+	return order
+}
+
+// path sends a path. Where the sender saw a small file, it is not looked at once more.
+func (b *batch) path(p change.Path, seen transport.Seen) error {
+	if !seen.Stat.IsRegular() || seen.Stat.Size > wire.MaxInline {
+		return b.entry(p, 0)
+	}
+	e := &wire.Entry{Path: p}
+	if read, ok := b.Reads.Get(p, seen.Seq); ok && seen.Seq > 0 && b.Op == transport.Update {
+		e.Attr, e.Inline, e.Content, e.Sum = wire.AttrOf(read.Stat), true, read.Content, read.Sum
+		return b.put(e, sent{path: p})
+	}
+	st, err := b.inline(e, p)
+	if err != nil {
+		return b.entry(p, 0)
+	}
+	b.Reads.Put(p, transport.Read{Seq: b.Seq, Stat: st, Content: e.Content, Sum: e.Sum})
+	return b.put(e, sent{path: p})
+}
+
+// put sends an entry.
+func (b *batch) put(e *wire.Entry, s sent) error {
+	s.bytes = entryBytes + int64(len(s.path)+len(e.Content))
+	b.mu.Lock()
+	b.sent = append(b.sent, s)
+	if s.waiting {
+		b.open++
+	}
+	b.mu.Unlock()
+	return b.c.w.Write(e)
 }
 
 // stopped reports whether nobody wants the rest.
@@ -226,16 +270,15 @@ func (b *batch) entry(p change.Path, tried int) error {
 		return nil
 	}
 	e := &wire.Entry{Path: p, Attr: wire.AttrOf(seen.Stat)}
-	s := sent{path: p, tried: tried, bytes: entryBytes + int64(len(p))}
+	s := sent{path: p, tried: tried}
 	switch {
 	case seen.Stat.IsRegular() && seen.Stat.Size <= wire.MaxInline:
-		err = b.inline(e, p)
+		_, err = b.inline(e, p)
 	case seen.Stat.IsRegular():
 		s.offered, s.waiting = seen.Stat, true
 	case e.Attr.Type() == unix.S_IFLNK:
 		e.Attr.Link, err = b.looks.Readlink(p)
 	}
-	s.bytes += int64(len(e.Content))
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.EINVAL), errors.Is(err, errOther):
 		return nil // it went, or is something else: whoever did that is told of by an event
@@ -243,27 +286,21 @@ func (b *batch) entry(p change.Path, tried int) error {
 		b.fail(p, fmt.Errorf("read %q: %w", string(p), err))
 		return nil
 	}
-	b.mu.Lock()
-	b.sent = append(b.sent, s)
-	if s.waiting {
-		b.open++
-	}
-	b.mu.Unlock()
-	return b.c.w.Write(e)
+	return b.put(e, s)
 }
 
 // errOther: there is something else by now.
 var errOther = errors.New("it is something else by now")
 
-// inline reads a small file into an entry.
-func (b *batch) inline(e *wire.Entry, p change.Path) error {
+// inline reads a small file into an entry, and says what it is.
+func (b *batch) inline(e *wire.Entry, p change.Path) (change.Stat, error) {
 	if b.buf == nil {
 		b.buf = make([]byte, wire.MaxInline+1)
 	}
 	for range tries {
 		fd, st, err := b.looks.Open(p)
 		if err != nil {
-			return err
+			return st, err
 		}
 		var after change.Stat
 		n := 0
@@ -273,16 +310,16 @@ func (b *batch) inline(e *wire.Entry, p change.Path) error {
 		unix.Close(fd)
 		switch {
 		case !st.IsRegular() || st.Size > wire.MaxInline:
-			return errOther
+			return st, errOther
 		case err != nil:
-			return err
+			return st, err
 		case int64(n) == st.Size && after == st:
 			e.Attr, e.Inline, e.Content = wire.AttrOf(st), true, b.buf[:n]
 			e.Sum = wire.SumBytes(e.Content)
-			return nil
+			return st, nil
 		}
 	}
-	return errors.New("it changes while it is read")
+	return change.Stat{}, errors.New("it changes while it is read")
 }
 
 // readAll fills buf, and says what the file was after that.

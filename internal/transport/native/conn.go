@@ -27,7 +27,6 @@ type conn struct {
 	timeout time.Duration
 	facts   wire.Facts
 	program string
-	boot    string
 
 	mu sync.Mutex
 	// begun are when the batches began that are not on the target's disk, the first of which has the number synced+1.

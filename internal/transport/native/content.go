@@ -122,4 +122,3 @@ func (b *batch) unrefused() error {
 	}
 	return nil
 }
-

@@ -14,7 +14,7 @@ import (
 
 // rig is a receiver on a free port of the loopback interface: login and session, as "sersync receive" has them.
 type rig struct {
-	*testing.T
+	testing.TB
 	dir      string
 	address  string
 	listener net.Listener
@@ -27,8 +27,8 @@ type rig struct {
 
 const secret = "open sesame"
 
-func newRig(t *testing.T) *rig {
-	r := &rig{T: t, dir: t.TempDir()}
+func newRig(t testing.TB) *rig {
+	r := &rig{TB: t, dir: t.TempDir()}
 	var err error
 	r.login, err = channel.NewServer(func(context.Context, string, string, net.Addr) (channel.Access, error) {
 		return channel.Access{Secret: []byte(secret)}, nil
@@ -87,7 +87,7 @@ func (r *rig) serve(conn net.Conn) {
 	r.mu.Lock()
 	server := r.server
 	r.mu.Unlock()
-	_ = server.Serve(context.Background(), secured) // it ends with the connection
+	_ = server.Serve(context.Background(), secured, "") // it ends with the connection
 }
 
 // dial is the Dial of a transport.

@@ -38,6 +38,9 @@ const (
 	// trashList reads what the target's trash holds, trashFetch brings it here.
 	trashList
 	trashFetch
+	// move links what a directory of the target has to another one; moveTry says what it would send.
+	move
+	moveTry
 )
 
 // keeping is added to the lines of updates: without --force, what is in the way on the target stays
@@ -224,6 +227,10 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 		for _, pattern := range exclude {
 			args = append(args, "--exclude="+pattern)
 		}
+	case move:
+		args = append(args, "--ignore-missing-args", "--ignore-existing")
+	case moveTry:
+		args = append(args, "--ignore-missing-args", "--ignore-existing", "--dry-run")
 	case probe:
 		args = append(args, "--dry-run", "--ignore-missing-args")
 	case probeRemovals:
