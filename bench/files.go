@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -89,13 +90,38 @@ func same(source, target string) bool {
 	if !sameStat(source, target) {
 		return false
 	}
-	s, err := os.ReadFile(source)
+	s, err := os.Open(source)
 	if err != nil {
 		return false
 	}
-	t, err := os.ReadFile(target)
-	return err == nil && bytes.Equal(s, t)
+	defer s.Close()
+	t, err := os.Open(target)
+	if err != nil {
+		return false
+	}
+	defer t.Close()
+	info, err := s.Stat()
+	return err == nil && sameContent(s, t, info.Size())
 }
+
+// sameContent reports whether both hold the same bytes, about as many as size.
+func sameContent(s, t io.Reader, size int64) bool {
+	a := make([]byte, min(size+1, 64<<10)) // one more: the end is seen by the same read
+	b := make([]byte, len(a))
+	for {
+		n, errA := io.ReadFull(s, a)
+		m, errB := io.ReadFull(t, b)
+		if !bytes.Equal(a[:n], b[:m]) {
+			return false
+		}
+		if errA != nil || errB != nil {
+			return ended(errA) && ended(errB)
+		}
+	}
+}
+
+// ended says that a file was read to its end.
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 // gone reports whether there is no such file.
 func gone(path string) bool {
