@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,7 +11,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+
+	"sersync/internal/filter"
 )
 
 // blockSize is the size of the files of most rows.
@@ -132,7 +136,8 @@ func gone(path string) bool {
 // errDiffers says that two trees are not identical.
 var errDiffers = errors.New("the target differs")
 
-// compareTrees is nil when both trees have the same names and their files the same size, mtime and content.
+// compareTrees is nil when both trees have the same names and their files the same size, mtime and content. Temporary
+// names of the receiver, which no reader takes for a file of the tree, go later (cleared).
 func compareTrees(source, target string) error {
 	names := make(map[string]bool)
 	err := walk(source, func(name string, dir bool) error {
@@ -147,11 +152,35 @@ func compareTrees(source, target string) error {
 		return err
 	}
 	return walk(target, func(name string, _ bool) error {
-		if !names[name] {
+		if !names[name] && !temporary(name) {
 			return fmt.Errorf("%w: %q is not at the source", errDiffers, name)
 		}
 		return nil
 	})
+}
+
+// temporary reports whether a path is a temporary name of the receiver.
+func temporary(path string) bool { return strings.HasPrefix(filepath.Base(path), filter.TempPrefix) }
+
+// cleared returns when a target has no temporary names any more.
+func (s *site) cleared(ctx context.Context, target int, limit time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
+	defer cancel()
+	for {
+		left := 0
+		err := walk(s.targets[target], func(name string, _ bool) error {
+			if temporary(name) {
+				left++
+			}
+			return nil
+		})
+		if err == nil && left == 0 || err != nil && !errors.Is(err, errDiffers) {
+			return err
+		}
+		if err := s.wait(ctx, 50*time.Millisecond); err != nil {
+			return fmt.Errorf("%d temporary names are left: %w", left, err)
+		}
+	}
 }
 
 // walk visits everything below root.

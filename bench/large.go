@@ -190,7 +190,7 @@ func (s *site) untilSame(ctx context.Context, p peer, change func() error) (time
 		return 0, err
 	}
 	if p.command == nil {
-		if _, err := s.run(bareTree(s), "bare"); err != nil {
+		if err := s.startRun(bareTree(s)); err != nil {
 			return 0, err
 		}
 	}

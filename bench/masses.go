@@ -25,8 +25,9 @@ type mass struct {
 
 // massTook is what one peer took for masses, round by round.
 type massTook struct {
-	// took is from the first write until the target is identical, wrote the writing; run, of a bare run, what came after it.
-	took, wrote, run []time.Duration
+	// took is from the first write until the target is identical, wrote the writing; run, of a bare run, what came after it;
+	// clear until no temporary name was left.
+	took, wrote, run, clear []time.Duration
 	// cpu is that of both ends, for all files.
 	cpu []time.Duration
 }
@@ -122,9 +123,8 @@ func (s *site) carryMass(ctx context.Context, p peer, names []string, c *content
 		return err
 	}
 	written := time.Now()
-	var bare *process
 	if p.command == nil {
-		if bare, err = s.run(bareTree(s), "bare"); err != nil {
+		if err := s.startRun(bareTree(s)); err != nil {
 			return err
 		}
 	}
@@ -133,6 +133,10 @@ func (s *site) carryMass(ctx context.Context, p peer, names []string, c *content
 		return err
 	}
 	// What is done after the last file arrived is part of the price.
+	if err := s.cleared(ctx, 0, burstLimit); err != nil {
+		return err
+	}
+	t.clear = append(t.clear, time.Since(began))
 	if err := pause(ctx, 500*time.Millisecond); err != nil {
 		return err
 	}
@@ -141,12 +145,12 @@ func (s *site) carryMass(ctx context.Context, p peer, names []string, c *content
 		return err
 	}
 	cpu := source - sourceBefore + target - targetBefore
-	if bare != nil {
-		<-bare.done
-		if bare.err != nil {
-			return fmt.Errorf("run rsync: %w: %s", bare.err, bare.tail())
+	if s.bare != nil {
+		<-s.bare.done
+		if err := s.bare.failed(); err != nil {
+			return err
 		}
-		cpu += bare.cmd.ProcessState.UserTime() + bare.cmd.ProcessState.SystemTime()
+		cpu += s.bare.cmd.ProcessState.UserTime() + s.bare.cmd.ProcessState.SystemTime()
 	}
 	t.took = append(t.took, at.Sub(began))
 	t.wrote = append(t.wrote, written.Sub(began))
@@ -167,6 +171,9 @@ func (b *bench) massFigures(m mass, files int, all map[string]*massTook) {
 		note := fmt.Sprintf("%s; written in %.2f s; CPU of both ends %.0f µs a file", rounds(t.took), seconds(median(t.wrote)), perFile(t))
 		if p.command == nil {
 			note += fmt.Sprintf("; the run alone %.2f s", seconds(median(t.run)))
+		}
+		if p.receiver != nil && m.disk {
+			note += fmt.Sprintf("; on the disk, and its temporary names gone, after %.2f s", seconds(median(t.clear)))
 		}
 		b.table.info(m.what+": "+p.name, seconds(median(t.took)), "s", note)
 	}

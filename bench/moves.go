@@ -112,7 +112,7 @@ func (s *site) moved(ctx context.Context, p peer, from, to string) (time.Duratio
 		return 0, err
 	}
 	if p.command == nil {
-		if _, err := s.run(bareMirror(s), "bare"); err != nil {
+		if err := s.startRun(bareMirror(s)); err != nil {
 			return 0, err
 		}
 	}

@@ -34,6 +34,8 @@ type site struct {
 	sourceCPU, targetCPU *account
 	// process is the peer; nil for bare runs.
 	process *process
+	// bare is the last bare run that was started.
+	bare *process
 	// daemon is that of the targets, or their receiver; nil when it shares its namespaces with the peer.
 	daemon *process
 }
@@ -176,6 +178,12 @@ func (s *site) run(cmd *exec.Cmd, name string) (*process, error) {
 	return p, nil
 }
 
+// startRun starts a bare run.
+func (s *site) startRun(cmd *exec.Cmd) (err error) {
+	s.bare, err = s.run(cmd, "bare")
+	return err
+}
+
 // ready returns when changes of the source arrive at every target and the peer has come to rest. It looks at nothing
 // but what arrives, so that it is the same for all peers.
 func (s *site) ready(ctx context.Context) error {
@@ -240,8 +248,13 @@ func (s *site) probe(ctx context.Context, name string) (bool, error) {
 	return false, nil
 }
 
-// wait pauses for a moment while the peer runs.
+// wait pauses for a moment while the peer runs, and no bare run has failed.
 func (s *site) wait(ctx context.Context, d time.Duration) error {
+	if s.bare != nil {
+		if err := s.bare.failed(); err != nil {
+			return err
+		}
+	}
 	if s.process != nil {
 		if err := s.process.ended(); err != nil {
 			return err
