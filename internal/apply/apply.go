@@ -54,7 +54,7 @@ type Attr struct {
 	Mtime int64
 	// Link is where a symlink leads.
 	Link string
-	// Xattrs are all extended attributes of the names that replicate (see xattr.go), when HasXattrs; otherwise they are left.
+	// Xattrs are all extended attributes of the names that replicate (Options.Replicates), when HasXattrs; otherwise they are left.
 	Xattrs    []Xattr
 	HasXattrs bool
 }
@@ -84,11 +84,10 @@ type Tree struct {
 	token   string
 	counter atomic.Uint64
 	// lasting: there is a disk that a loss of power can part from what readers see, and it tells when a file was born.
-	lasting bool
-	waiting waiting
-	grains  grains
-	// gate is held for reading by what changes a name, and for writing where Recover goes back to an old version.
-	gate sync.RWMutex
+	lasting  bool
+	waiting  waiting
+	grains   grains
+	recovery recovery
 	// times is held while times of directories are set.
 	times sync.Mutex
 }
@@ -128,6 +127,7 @@ func (t *Tree) open(fd int) error {
 	_, _ = rand.Read(token[:])
 	t.token = hex.EncodeToString(token[:])
 	share(fd)
+	t.recovery.boot, _ = booted()
 	return nil
 }
 

@@ -211,3 +211,32 @@ func TestGrain(t *testing.T) {
 		}
 	}
 }
+
+// An ext4 as it was made of ext3 stores whole seconds, of 31 bits, and does not say when a file was made.
+func TestATimeThatCannotBeStoredDoesNotDifferForEver(t *testing.T) {
+	i := newImage(t, "ext4", 24, t.TempDir(), "-I", "128")
+	late := fileAttr("x")
+	late.Mtime = 1 << 33 * 1_000_000_000
+	for range 2 { // what was learned is forgotten
+		r := openImage(t, i)
+		if r.lasting {
+			t.Fatal("it says when a file was made")
+		}
+		for name, a := range map[change.Path]Attr{"f": fileAttr("x"), "late": late} {
+			if st, err := r.Look(name); err != nil || !st.Exists() {
+				_, err = r.write(name, "x", a, false)
+				r.must(err)
+			} else if done := r.put(name, a); done.Changed {
+				t.Errorf("%s changed", name)
+			}
+			r.same(name, a)
+			if done := r.put(name, a); done.Changed {
+				t.Errorf("%s changed again", name)
+			}
+		}
+		r.file("f", "replaced")
+		r.file("f", "x")
+		r.clean()
+		r.must(r.Close())
+	}
+}

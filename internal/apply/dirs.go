@@ -67,7 +67,7 @@ func (t *Tree) openBeneath(p change.Path, flags uint64) (int, error) {
 // enter opens the directory p, or takes the one that is kept. The caller leaves it.
 func (t *Tree) enter(p change.Path) (*dir, error) {
 	if p == change.Root {
-		return t.top, nil
+		return t.top, t.recoverDir(p, t.top.fd)
 	}
 	if d := t.dirs.get(p); d != nil {
 		return d, nil
@@ -80,7 +80,11 @@ func (t *Tree) enter(p change.Path) (*dir, error) {
 		return nil, err
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	err = unix.Fstat(fd, &st)
+	if err == nil {
+		err = t.recoverDir(p, fd)
+	}
+	if err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
@@ -94,6 +98,12 @@ func (k *dirs) hold(d *dir) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	d.refs++
+}
+
+// forget notes that this path leads elsewhere now.
+func (t *Tree) forget(p change.Path) {
+	t.dirs.forget(p)
+	t.recovery.forget(p)
 }
 
 func (t *Tree) leave(d *dir) {
@@ -142,7 +152,7 @@ func (t *Tree) within(p change.Path, do func(d *dir, name string) error) error {
 		if !stale {
 			return err
 		}
-		t.dirs.forget(parent)
+		t.forget(parent)
 	}
 }
 
@@ -188,7 +198,7 @@ func (k *dirs) drop(d *dir) {
 	}
 }
 
-// forget drops p and what is below it: this path leads elsewhere now.
+// forget drops p and what is below it.
 func (k *dirs) forget(p change.Path) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -159,8 +159,6 @@ func (f *File) Place() (Done, error) {
 		err = f.close() // a network file system may find here that there is no room
 	}
 	if err == nil {
-		f.t.gate.RLock()
-		defer f.t.gate.RUnlock()
 		err = f.t.place(f.d, f.tmp, f.p, f.keep)
 	}
 	if err != nil {

@@ -24,7 +24,7 @@ type image struct {
 }
 
 // newImage makes one of so many MiB.
-func newImage(t testing.TB, kind string, size int64, where string) *image {
+func newImage(t testing.TB, kind string, size int64, where string, options ...string) *image {
 	t.Helper()
 	work, err := os.MkdirTemp(where, "apply")
 	if err != nil {
@@ -44,11 +44,12 @@ func newImage(t testing.TB, kind string, size int64, where string) *image {
 	if err := os.Truncate(i.file, size<<20); err != nil {
 		t.Fatal(err)
 	}
-	options := []string{"-q", "-f"}
 	if kind == "ext4" { // the kernel would write its tables while we measure
-		options = []string{"-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"}
+		options = append(options, "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0")
+	} else {
+		options = append(options, "-f")
 	}
-	i.run("mkfs."+kind, append(options, i.file)...)
+	i.run("mkfs."+kind, append(options, "-q", i.file)...)
 	i.mount()
 	return i
 }

@@ -113,7 +113,7 @@ func (t *Tree) swap(d *dir, tmp string, p change.Path, keep bool) (again bool, o
 	if keep {
 		return t.swapEmpty(d, p)
 	}
-	defer t.dirs.forget(p)
+	defer t.forget(p)
 	err = unix.Renameat2(d.fd, tmp, d.fd, name, unix.RENAME_EXCHANGE)
 	if errors.Is(err, unix.ENOENT) {
 		return true, "", nil

@@ -14,12 +14,19 @@ import (
 	"sersync/internal/change"
 )
 
-// recoverAfterBoot recovers as if the machine had been started just now.
-func (r *rig) recoverAfterBoot() recovery {
+// reopen opens the tree as if the machine had been started just now.
+func reopen(t testing.TB, i *image) *rig {
+	t.Helper()
+	r := openImage(t, i)
+	r.recovery.boot = time.Now().UnixNano()
+	return r
+}
+
+// recovered recovers all, and says in how many files it went back, and how many names it removed.
+func (r *rig) recovered() (restored, removed int) {
 	r.Helper()
-	rec := recovery{t: r.Tree, boot: time.Now().UnixNano()}
-	r.must(rec.walk(context.Background()))
-	return rec
+	r.must(r.recoverAll(context.Background()))
+	return r.recovery.restored, r.recovery.removed
 }
 
 const files = 20
@@ -34,12 +41,11 @@ func (r *rig) version(k int) int {
 	if errors.Is(err, os.ErrNotExist) {
 		return 0
 	}
-	for v := 1; v < 9; v++ {
-		if string(got) == versionText(k, v) {
-			return v
-		}
+	file, v := -1, -1
+	if _, err := fmt.Sscanf(string(got), "%d.%d ", &file, &v); err != nil || file != k || string(got) != versionText(k, v) {
+		return -1
 	}
-	return -1
+	return v
 }
 
 func name(k int) change.Path { return change.Path(fmt.Sprintf("f%d", k)) }
@@ -78,7 +84,7 @@ func TestAfterALossOfPowerAFileIsOldOrNew(t *testing.T) {
 				r.must(r.Close())
 				i.restart()
 
-				r = openRig(t, i.dir, all())
+				r = reopen(t, i)
 				broken := 0
 				for k := range files {
 					if r.version(k) < 0 {
@@ -88,8 +94,14 @@ func TestAfterALossOfPowerAFileIsOldOrNew(t *testing.T) {
 				if kind != "btrfs" && c.name == "replaced" && broken == 0 {
 					t.Error("nothing lost its content: this proves nothing")
 				}
-				rec := r.recoverAfterBoot()
-				t.Logf("%d without content, %d went back, %d names removed", broken, rec.restored, rec.removed)
+				// What a look finds is not taken back.
+				found, err := r.Look(name(0))
+				r.must(err)
+				restored, removed := r.recovered()
+				if later, err := r.Look(name(0)); err != nil || later != found {
+					t.Errorf("%s was %+v, and is %+v, %v", name(0), found, later, err)
+				}
+				t.Logf("%d without content, %d went back, %d names removed", broken, restored, removed)
 				for k := range files {
 					synced := c.old
 					if k >= files/2 {
@@ -102,9 +114,46 @@ func TestAfterALossOfPowerAFileIsOldOrNew(t *testing.T) {
 				for _, left := range temps(t, i.dir) {
 					t.Errorf("left over: %s", left)
 				}
+				r.must(r.Close())
 			})
 		}
 	}
+}
+
+// A file that waits is renamed, and the power is lost.
+func TestAfterALossOfPowerARenamedFileIsOldOrNew(t *testing.T) {
+	i := newImage(t, "ext4", 64, t.TempDir())
+	r := openImage(t, i)
+	r.put("d", dirAttr())
+	r.file("d/old", versionText(0, 1))
+	r.must(r.Sync())
+	r.file("d/old", versionText(0, 2))
+	r.file("new", versionText(1, 1))
+	for _, m := range []Move{{"d/old", "f0"}, {"new", "d/none/x"}, {"new", "d/new"}, {"d/new", "f1"}} {
+		if err := r.Rename([]Move{m})[0]; (err != nil) != (m.To == "d/none/x") {
+			t.Error(m, err)
+		}
+	}
+	if n := len(temps(t, r.dir)); n != 2 {
+		t.Errorf("%d wait", n)
+	}
+	i.commit()
+	i.copy()
+	r.must(r.Sync())
+	if left := temps(t, r.dir); len(left) > 0 {
+		t.Errorf("left over: %s", left)
+	}
+	r.must(r.Close())
+	i.restart()
+	other := openImage(t, i) // one more does not keep us from it
+	r = reopen(t, i)
+	r.recovered()
+	r.must(other.Close())
+	if old, fresh := r.version(0), r.version(1); old != 1 || fresh != 0 {
+		t.Errorf("versions are %d and %d", old, fresh)
+	}
+	r.clean()
+	r.must(r.Close())
 }
 
 // all gives every file a version.

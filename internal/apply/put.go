@@ -10,11 +10,9 @@ import (
 )
 
 // Put makes p what a says, but for the content of a file: a directory is made when it is missing, a symlink, a pipe, a socket or a device is
-// made anew when it is another; a regular file that is there and has the right size gets its attributes. With keep, a directory
+// made anew when it is another; a regular file gets its attributes when it has the right size and no other names. With keep, a directory
 // that is not empty does not make way for something else.
 func (t *Tree) Put(p change.Path, a Attr, keep bool) (Done, error) {
-	t.gate.RLock()
-	defer t.gate.RUnlock()
 	done, err := t.put(p, &a, keep)
 	if err != nil && t.room(err) {
 		done, err = t.put(p, &a, keep)
@@ -75,6 +73,13 @@ func (t *Tree) putAttr(n node, p change.Path, a *Attr) (Done, error) {
 	switch {
 	case a.kind() == unix.S_IFREG && (!same || st.Size != a.Size):
 		return Done{}, ErrContent
+	case a.kind() == unix.S_IFREG && t.shared(p, uint32(st.Nlink)):
+		// Nothing may change: it would change under its other names as well.
+		differs, err := t.Same(p, change.StatOf(&st), *a)
+		if differs != 0 {
+			err = ErrContent
+		}
+		return Done{}, err
 	case !same, device(a.Mode) && st.Rdev != a.Rdev:
 		return Done{}, errOther
 	case a.kind() == unix.S_IFLNK:

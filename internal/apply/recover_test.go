@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sersync/internal/change"
 )
 
@@ -125,21 +123,18 @@ func TestRecoverDoesNotGoBackBehindWhatCameSince(t *testing.T) {
 	_, err := r.Remove("removed")
 	r.must(err)
 	r.file("written", "since")
-	rec := recovery{t: r.Tree, boot: boot}
-	fd, err := unix.Open(r.dir, unix.O_RDONLY, 0)
-	r.must(err)
-	defer unix.Close(fd)
+	r.recovery.boot = boot
 	found := make(map[string][]string)
 	for _, tmp := range waits[change.Root] {
 		h, _, _ := parse(tmp)
 		found[h] = append(found[h], tmp)
 	}
-	r.must(rec.clean(change.Root, fd, found))
+	r.must(r.recoverNames(r.top, found))
 	r.has("kept", "old")
 	r.has("written", "since")
 	r.lacks("removed")
-	if rec.restored != 1 {
-		t.Errorf("%d went back", rec.restored)
+	if n := r.recovery.restored; n != 1 {
+		t.Errorf("%d went back", n)
 	}
 	r.clean()
 }

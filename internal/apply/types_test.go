@@ -172,3 +172,41 @@ func TestTheRootGetsItsAttributesAndNothingElse(t *testing.T) {
 		}
 	}
 }
+
+// A file may have another name outside of the tree: it does not change with it.
+func TestOtherNamesOfAFileAreLeftAlone(t *testing.T) {
+	r := newRig(t, all())
+	r.must(os.Chmod(r.dir, 0o755))
+	outside := r.dir + "-outside"
+	r.file("f", "content")
+	a := fileAttr("content")
+	a.Mode = unix.S_IFREG | 0o600
+	r.put("f", a) // the second name that it has now is ours
+	r.must(r.Sync())
+	r.must(os.Link(r.at("f"), outside))
+	defer os.Remove(outside)
+	before, err := os.Lstat(outside)
+	r.must(err)
+	if done := r.put("f", a); done.Changed {
+		t.Error("changed")
+	}
+	a.Mode, a.UID = unix.S_IFREG|0o666, 7
+	st, err := r.Look("f")
+	r.must(err)
+	if differs, err := r.Same("f", st, a); err != nil || differs != Mode|Owner|Content {
+		t.Errorf("differs by %b, %v", differs, err)
+	}
+	if _, err := r.Put("f", a, false); !errors.Is(err, ErrContent) {
+		t.Errorf("put: %v", err)
+	}
+	if _, err := r.write("f", "content", a, false); err != nil {
+		t.Fatal(err)
+	}
+	r.same("f", a)
+	after, err := os.Lstat(outside)
+	r.must(err)
+	if after.Mode() != before.Mode() || !after.ModTime().Equal(before.ModTime()) || !os.SameFile(before, after) {
+		t.Errorf("outside: %v, was %v", after, before)
+	}
+	r.clean()
+}

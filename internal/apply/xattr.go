@@ -68,11 +68,11 @@ func (w *wardrobe) roomy(err error) error {
 
 // xattrsOf reads what replicates.
 func (t *Tree) xattrsOf(n node) (map[string]string, error) {
-	name := n.proc()
-	list, err := grow(func(b []byte) (int, error) { return unix.Listxattr(name, b) })
-	if err != nil {
+	list, err := n.listXattrs()
+	if err != nil || len(list) == 0 {
 		return nil, ignore(err, unix.EOPNOTSUPP)
 	}
+	name := n.proc()
 	has := make(map[string]string)
 	for key := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
 		if key == "" || !t.o.Replicates(key) {
@@ -88,6 +88,19 @@ func (t *Tree) xattrsOf(n node) (map[string]string, error) {
 		has[key] = string(value)
 	}
 	return has, nil
+}
+
+// listXattrs is empty for nearly every file, which one call tells.
+func (n node) listXattrs() ([]byte, error) {
+	list := func(b []byte) (int, error) { return unix.Flistxattr(n.fd, b) }
+	if n.path {
+		name := n.proc()
+		list = func(b []byte) (int, error) { return unix.Listxattr(name, b) }
+	}
+	if size, err := list(nil); err != nil || size == 0 {
+		return nil, err
+	}
+	return grow(list)
 }
 
 // grow reads something that says ERANGE when there is more than fits.

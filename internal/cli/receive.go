@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sersync/internal/config"
-	receiver "sersync/internal/config/rsyncd"
+	rsyncdconf "sersync/internal/config/rsyncd"
 	"sersync/internal/daemon"
 	"sersync/internal/receive"
 )
@@ -24,6 +24,7 @@ const receiveProcess = "receive-process"
 
 type receiveFlags struct {
 	config, listen, root, secrets string
+	stdio                         bool
 }
 
 func (a *app) receive() *cobra.Command {
@@ -35,7 +36,7 @@ func (a *app) receive() *cobra.Command {
 of an rsyncd.conf, as "rsync --daemon" does with that file. Options of the file that it does not honour are named at the start. It runs in
 the foreground until SIGTERM; SIGHUP reads the file again.
 
-With --root there is no such file: one directory, as the module "` + receiver.SingleName + `". The secret file holds a line USER:PASSWORD for each user, as a
+With --root there is no such file: one directory, as the module "` + rsyncdconf.SingleName + `". The secret file holds a line USER:PASSWORD for each user, as a
 secrets file of rsync, for its owner alone to read.`,
 		Args: between(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error { return a.receiveAll(c.Context(), f) },
@@ -43,6 +44,7 @@ secrets file of rsync, for its owner alone to read.`,
 	c.Flags().StringVar(&f.config, "config", "", "the configuration of the rsync daemon, as /etc/rsyncd.conf")
 	c.Flags().StringVar(&f.listen, "listen", "", fmt.Sprintf("HOST:PORT to listen on; :PORT is all addresses (default: as the file says, port %d)", receive.DefaultPort))
 	c.Flags().StringVar(&f.root, "root", "", "the one directory to put everything into")
+	c.Flags().BoolVar(&f.stdio, "stdio", false, "serve one sender over standard input and output, as ssh starts it for a target ssh://USER@HOST/DIRECTORY")
 	c.Flags().StringVar(&f.secrets, "secret-file", "", "who may send to --root: lines USER:PASSWORD")
 	return c
 }
@@ -59,9 +61,9 @@ func (a *app) receiveProcess() *cobra.Command {
 
 // load reads the configuration that the flags name.
 func (f receiveFlags) load() (*receive.Config, []config.Problem, error) {
-	read := func() (*receive.Config, []config.Problem, error) { return receiver.Load(f.config) }
+	read := func() (*receive.Config, []config.Problem, error) { return rsyncdconf.Load(f.config) }
 	if f.root != "" {
-		read = func() (*receive.Config, []config.Problem, error) { return receiver.Single(f.root, f.secrets) }
+		read = func() (*receive.Config, []config.Problem, error) { return rsyncdconf.Single(f.root, f.secrets) }
 	}
 	cfg, problems, err := read()
 	if err == nil && f.listen != "" {
@@ -74,9 +76,11 @@ func (f receiveFlags) check() error {
 	switch {
 	case f.config == "" && f.root == "":
 		return usage("receive needs --config FILE, or --root DIRECTORY and --secret-file FILE")
+	case f.stdio && (f.root == "" || f.config != "" || f.secrets != "" || f.listen != ""):
+		return usage("--stdio goes with --root alone")
 	case f.config != "" && (f.root != "" || f.secrets != ""):
 		return usage("--config and --root exclude each other")
-	case f.root != "" && f.secrets == "":
+	case f.root != "" && f.secrets == "" && !f.stdio:
 		return usage("--root needs --secret-file: without secrets everybody could write into the directory")
 	}
 	if f.listen != "" {
@@ -90,6 +94,9 @@ func (f receiveFlags) check() error {
 func (a *app) receiveAll(ctx context.Context, f receiveFlags) error {
 	if err := f.check(); err != nil {
 		return err
+	}
+	if f.stdio {
+		return daemon.ServeStdio(ctx, f.root, Version)
 	}
 	cfg, problems, err := f.load()
 	var invalid *config.InvalidError

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"sersync/internal/apply"
-	"sersync/internal/channel"
 	"sersync/internal/filter"
 	"sersync/internal/receive"
 	"sersync/internal/receive/session"
@@ -18,40 +20,11 @@ import (
 // ReceivePlugs are what the processes of a receiver do: the login, and the sessions of a module. version is that of this program.
 func ReceivePlugs(version string) receive.Plugs {
 	return receive.Plugs{
-		Login: newLogin,
+		Login: receive.ChannelLogin,
 		Open: func(ctx context.Context, at receive.Place) (receive.Serve, error) {
 			return openModule(ctx, at, version)
 		},
 	}
-}
-
-func newLogin(auth receive.Auth) (receive.Login, error) {
-	server, err := channel.NewServer(func(ctx context.Context, module, user string, from net.Addr) (channel.Access, error) {
-		grant, err := auth(ctx, module, user, from)
-		return channel.Access{Open: grant.Open, Secret: grant.Secret}, sentAway(err)
-	}, nil)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context, conn net.Conn) (net.Conn, receive.Peer, error) {
-		secured, peer, err := server.Login(ctx, conn)
-		return secured, receive.Peer{Module: peer.Module, User: peer.User}, err
-	}, nil
-}
-
-// sentAway is what a client is told that is not let in.
-func sentAway(err error) error {
-	var refusal *receive.Refusal
-	if !errors.As(err, &refusal) {
-		return err
-	}
-	switch refusal.Kind {
-	case receive.NoModule:
-		return channel.Refuse(channel.NoModule, refusal.Text)
-	case receive.Busy:
-		return channel.Refuse(channel.Busy, refusal.Text)
-	}
-	return channel.Refuse(channel.Denied, refusal.Text)
 }
 
 // openModule opens the directory of a module, which is the working directory, and serves it until ctx ends.
@@ -87,4 +60,26 @@ func openModule(ctx context.Context, at receive.Place, version string) (receive.
 	return func(ctx context.Context, conn net.Conn, s receive.Session) error {
 		return server.Serve(ctx, conn, s.ReadOnly)
 	}, nil
+}
+
+// ServeStdio serves one sender, which ssh connected to standard input and output, with a directory and the rights of this process.
+func ServeStdio(ctx context.Context, dir, version string) error {
+	conn, err := session.Stdio()
+	if err != nil {
+		return err
+	}
+	root := os.Geteuid() == 0
+	tree, err := apply.Open(dir, apply.Options{Owners: root, Devices: root, SetID: true})
+	if err != nil {
+		return err
+	}
+	server := session.New(tree, session.Options{Program: version, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { server.Run(ctx) })
+	running.Go(func() { _ = tree.Recover(ctx) }) // another one will try it again
+	err = server.Serve(ctx, conn, "")
+	cancel()
+	running.Wait()
+	return errors.Join(err, tree.Close())
 }

@@ -41,16 +41,14 @@ func (b *broker) keepFront(ctx context.Context, listening func()) error {
 			listening()
 			listening = nil
 		}
-		again, err := b.watchFront(ctx, p, err)
-		if !again {
-			return nil
+		if err == nil {
+			err = b.watchFront(ctx, p, &failures)
 		}
 		if err == nil {
-			failures = 0
 			continue
 		}
-		if p != nil && time.Since(p.started) > steady {
-			failures = 0
+		if ctx.Err() != nil {
+			return nil
 		}
 		if failures++; failures == 1 {
 			b.o.Log.Error("front failed, clients are cut off", "error", err)
@@ -63,21 +61,25 @@ func (b *broker) keepFront(ctx context.Context, listening func()) error {
 	}
 }
 
-// watchFront returns when there is to be another front; false when there is to be none. The error is how the old one failed; nil when it was put off.
-func (b *broker) watchFront(ctx context.Context, p *process, failed error) (bool, error) {
-	if failed != nil {
-		return true, failed
-	}
+// watchFront returns when there is to be another front. The error is why this one is no more; nil when it is put off.
+func (b *broker) watchFront(ctx context.Context, p *process, failures *int) error {
+	well := time.NewTimer(steady)
+	defer well.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return false, nil
+			return ctx.Err()
 		case <-p.done:
-			return true, errors.Join(errors.New("process ended"), p.end)
+			return errors.Join(errors.New("process ended"), p.end)
+		case <-well.C:
+			if *failures > 0 {
+				b.o.Log.Info("front works again", "failed", *failures)
+			}
+			*failures = 0
 		case <-b.o.Reload:
 			if b.reload() {
 				p.control.finish()
-				return true, nil
+				return nil
 			}
 		}
 	}
@@ -157,7 +159,7 @@ func (b *broker) module(name string) *module {
 	if settings == nil || b.ending {
 		return nil
 	}
-	mod := newModule(b, *settings)
+	mod := newModule(b, *settings, b.retired[name])
 	b.modules[name] = mod
 	return mod
 }
@@ -172,20 +174,18 @@ func (b *broker) reload() bool {
 	b.mu.Lock()
 	old := b.config
 	b.config = config
-	var changed []*module
+	changed := 0
 	for name, mod := range b.modules {
 		if settings := config.module(name); settings == nil || !reflect.DeepEqual(*settings, mod.settings) {
-			changed = append(changed, mod)
+			changed++
+			b.retired[name] = mod.retire()
 			delete(b.modules, name)
 		}
 	}
 	b.mu.Unlock()
-	for _, mod := range changed {
-		mod.retire()
-	}
 	if old.Listen != config.Listen || old.PIDFile != config.PIDFile || old.LogFile != config.LogFile {
 		b.o.Log.Warn("another port, address, pid file or log file counts after a restart")
 	}
-	b.o.Log.Info("configuration loaded", "modules", len(config.Modules), "changed", len(changed))
+	b.o.Log.Info("configuration loaded", "modules", len(config.Modules), "changed", changed)
 	return true
 }

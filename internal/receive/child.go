@@ -61,7 +61,7 @@ func inModule(parent *control, from *gob.Decoder, open func(context.Context, Pla
 	if err := from.Decode(&config); err != nil {
 		return fmt.Errorf("read configuration of module: %w", err)
 	}
-	at.Module, at.Jailed, at.Owns, at.Users, at.Groups = config.Module, config.Jailed, config.Owns, config.Users, config.Groups
+	at.Module, at.Jailed, at.Owns = config.Module, config.Jailed, config.Owns
 	if config.Proc {
 		at.Proc = os.NewFile(firstFD, "proc")
 	}

@@ -33,7 +33,7 @@ func (c *Config) module(name string) *Module {
 
 // Module is a directory that clients may send to, and how.
 type Module struct {
-	Name, Comment string
+	Name string
 	// Path is absolute.
 	Path string
 	// Place is where the module stands, as FILE:LINE.
@@ -45,7 +45,6 @@ type Module struct {
 	ReadOnly bool
 	// ReadOnlyPlace is the line to change so that the module can be written.
 	ReadOnlyPlace string
-	WriteOnly     bool
 	// List says that clients that may not log in are told that the module exists.
 	List bool
 	// RefuseRemovals says that nothing is removed here.
@@ -64,8 +63,9 @@ type Module struct {
 	Timeout time.Duration
 
 	// Exclude are names that clients can neither write nor remove.
-	Exclude                              []filter.Rule
-	MungeSymlinks, FakeSuper, NumericIDs bool
+	Exclude []filter.Rule
+	// MungeSymlinks has symlinks stored so that nobody can follow them.
+	MungeSymlinks bool
 }
 
 // User is a user and his groups, by number.

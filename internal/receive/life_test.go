@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sersync/internal/channel"
 )
 
 // gone waits until a process has ended.
@@ -95,8 +98,9 @@ func TestModuleProcessThatDiesIsReplaced(t *testing.T) {
 	for range 3 {
 		var c *client
 		until(t, "a process of the module", func() bool {
-			c = r.dial()
-			return c.say("m u "+password) == "ok" && c.say("who") != ""
+			var err error
+			c, err = r.try("m", "u", password)
+			return err == nil && c.say("ping") != ""
 		})
 		if got := c.say("die"); got != "" {
 			t.Errorf("still there: %s", got)
@@ -114,14 +118,14 @@ func TestMaxConnectionsOfAModule(t *testing.T) {
 	first, second := r.login("m"), r.login("m")
 	first.say("who")
 	second.say("who")
-	if got := r.dial().say("m u " + password); got != `refused: max connections (2) of module "m" reached, try again later` {
-		t.Errorf("third client: %s", got)
+	if kind, text := r.refused("m", "u", password); kind != channel.Busy || !strings.Contains(text, `max connections (2) of module "m" reached`) {
+		t.Errorf("third client: %d %s", kind, text)
 	}
-	if got := r.dial().say("off u " + password); !strings.HasPrefix(got, `refused: module "off" is switched off`) {
-		t.Errorf("module that is off: %s", got)
+	if kind, text := r.refused("off", "u", password); kind != channel.Denied || !strings.Contains(text, `module "off" is switched off`) {
+		t.Errorf("module that is off: %d %s", kind, text)
 	}
 	first.conn.Close()
-	until(t, "room", func() bool { return r.dial().say("m u "+password) == "ok" })
+	until(t, "room", func() bool { return r.enters("m") })
 }
 
 func TestHostsAllowAndDeny(t *testing.T) {
@@ -132,23 +136,23 @@ func TestHostsAllowAndDeny(t *testing.T) {
 	named.Hosts = HostRules{Allow: Hosts{{Name: "localhost"}}, Forward: true}
 	r := start(t, here, elsewhere, hidden, named)
 	for module, want := range map[string]string{
-		"here":      "ok",
-		"elsewhere": `refused: access to module "elsewhere" is denied to 127.0.0.1 by hosts allow and hosts deny`,
-		"hidden":    `refused: unknown module "hidden"`,
-		"named":     "ok",
+		"elsewhere": `access to module "elsewhere" is denied to 127.0.0.1 by hosts allow and hosts deny`,
+		"hidden":    `unknown module "hidden"`,
 	} {
-		if got := r.dial().say(module + " u " + password); got != want {
-			t.Errorf("module %q: %q, want %q", module, got, want)
+		if kind, text := r.refused(module, "u", password); !strings.HasSuffix(text, want) || (kind == channel.NoModule) != (module == "hidden") {
+			t.Errorf("module %q: %d %q, want %q", module, kind, text, want)
 		}
 	}
+	r.login("here")
+	r.login("named")
 }
 
 func TestWhoIsWelcomeNowhereIsNotTalkedTo(t *testing.T) {
 	m := testModule(t, "m")
 	m.Hosts.Allow = hostsOf("192.0.2.0/24")
 	r := start(t, m)
-	if got := r.dial().say("m u " + password); got != "" {
-		t.Errorf("answer %q", got)
+	if got, err := io.ReadAll(r.dial()); len(got) > 0 {
+		t.Errorf("answer %q, %v", got, err)
 	}
 	until(t, "the log", func() bool { return strings.Contains(r.logged(), "no module is for clients from there") })
 }
@@ -158,8 +162,8 @@ func TestModuleWithoutItsDirectoryIsBusy(t *testing.T) {
 	dir := m.Path
 	m.Path = dir + "/later"
 	r := start(t, m)
-	if got := r.dial().say("m u " + password); !strings.HasPrefix(got, `refused: module "m" cannot be used, its directory is missing`) {
-		t.Errorf("login: %s", got)
+	if kind, text := r.refused("m", "u", password); kind != channel.Busy || !strings.Contains(text, `module "m" cannot be used, its directory is missing`) {
+		t.Errorf("login: %d %s", kind, text)
 	}
 	if err := os.Mkdir(m.Path, 0o755); err != nil {
 		t.Fatal(err)
@@ -172,21 +176,32 @@ func TestReloadEndsOnlyWhatChanged(t *testing.T) {
 	stays, changes := r.login("stays"), r.login("changes")
 	process := process1(stays)
 	process1(changes)
+	old := r.child("module changes")
 	r.config.Modules[1].Secrets = map[string]Secret{"u": "another"}
 	r.config.Modules = append(r.config.Modules, testModule(t, "new"))
 	r.write()
 	if err := r.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the new module", func() bool { return r.dial().say("new u "+password) == "ok" })
+	until(t, "the new module", func() bool { return r.enters("new") })
 	if got := changes.say("who"); got != "" {
 		t.Errorf("the session with the old secret goes on: %s", got)
 	}
 	if got := process1(stays); got != process {
 		t.Errorf("the module that stays: %s, want %s", got, process)
 	}
-	if got := r.dial().say("changes u " + password); got != "refused: wrong user or secret" {
-		t.Errorf("old secret: %s", got)
+	if kind, text := r.refused("changes", "u", password); kind != channel.WrongLogin {
+		t.Errorf("old secret: %d %s", kind, text)
+	}
+	// What an old session still does must not come after what a new one did.
+	if c, err := r.try("changes", "u", "another"); err != nil || c.say("ping") != "pong" {
+		t.Errorf("new secret: %v", err)
+	}
+	if now := r.child("module changes"); now == old {
+		t.Error("the process with the old configuration serves")
+	}
+	if unix.Kill(old, 0) == nil {
+		t.Error("the old process has not ended before the new one began")
 	}
 	if err := os.WriteFile(r.file, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)

@@ -67,7 +67,11 @@ func (g *gate) enter(addr netip.Addr) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := network(addr)
-	if g.clients >= maxClients || g.logins >= maxLogins || g.from[n] >= maxLoginsOfOne {
+	if g.from[n] >= maxLoginsOfOne {
+		g.note(addr, Peer{}, "too many logins from there at the same time")
+		return false
+	}
+	if g.clients >= maxClients || g.logins >= maxLogins {
 		if !g.full {
 			g.log.Warn("too many connections, new ones are closed", "connections", g.clients, "logging_in", g.logins, "client", addr)
 		}
@@ -198,9 +202,14 @@ func later(a, b time.Time) time.Time {
 func (g *gate) refused(addr netip.Addr, peer Peer, refusal *Refusal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.note(addr, peer, refusal.Text)
+}
+
+// note tells of the first refusal of an address and counts the others. The caller holds mu.
+func (g *gate) note(addr netip.Addr, peer Peer, reason string) {
 	r := g.record(addr, time.Now(), true)
 	if r.refusals++; r.refusals == 1 {
-		g.log.Warn("client was sent away", "client", addr, "module", peer.Module, "user", peer.User, "reason", refusal.Text)
+		g.log.Warn("client was sent away", "client", addr, "module", peer.Module, "user", peer.User, "reason", reason)
 	}
 }
 

@@ -118,8 +118,8 @@ func TestUnfinishedLoginsAreBounded(t *testing.T) {
 	if !g.enter(honest) {
 		t.Error("another address is kept out by it")
 	}
-	for i := range maxLogins {
-		g.enter(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
+	for i := range 2 * maxLogins {
+		g.enter(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
 	}
 	if g.logins != maxLogins {
 		t.Errorf("%d in all, want %d", g.logins, maxLogins)
@@ -131,8 +131,10 @@ func TestUnfinishedLoginsAreBounded(t *testing.T) {
 	if _, there := g.from[network(attacker)]; there || !g.enter(honest) {
 		t.Error("there is no room again")
 	}
-	if n := strings.Count(log.String(), "too many connections"); n != 1 {
-		t.Errorf("told %d times", n)
+	for _, what := range []string{"too many connections", "too many logins from there"} {
+		if n := strings.Count(log.String(), what); n != 1 {
+			t.Errorf("%s: told %d times", what, n)
+		}
 	}
 }
 

@@ -20,6 +20,10 @@ type module struct {
 	// in it and no other's.
 	door chan struct{}
 
+	// after is the process of the module of this name in the configuration before; nil when there was none. No process is started
+	// before that one has ended: what it still does would be done after a newer change.
+	after *process
+
 	// starting is held while a process is started, so that there is one.
 	starting sync.Mutex
 
@@ -31,15 +35,14 @@ type module struct {
 	retired  bool            // guarded by mu: the configuration has another one of this name
 }
 
-func newModule(b *broker, settings Module) *module {
-	return &module{b: b, settings: settings, sessions: make(map[uint64]bool), door: make(chan struct{}, maxQuestions)}
+func newModule(b *broker, settings Module, after *process) *module {
+	return &module{b: b, settings: settings, after: after, sessions: make(map[uint64]bool), door: make(chan struct{}, maxQuestions)}
 }
 
 // moduleConfig is what the process of a module needs to know: nothing of secrets.
 type moduleConfig struct {
 	Module             Module
 	Jailed, Owns, Proc bool
-	Users, Groups      map[string]uint32
 }
 
 // ensure starts a process when there is none. The caller holds starting.
@@ -50,6 +53,9 @@ func (m *module) ensure() error {
 	if there {
 		return nil
 	}
+	if m.after != nil && !m.after.ends() {
+		return errors.New("start module: the process of the old configuration does not end")
+	}
 	p, err := m.start()
 	if err == nil && !m.b.adopt(p) {
 		return errEnding
@@ -59,6 +65,9 @@ func (m *module) ensure() error {
 	if err != nil {
 		m.failed(err)
 		return err
+	}
+	if m.retired {
+		p.control.finish() // nobody waits for it
 	}
 	m.process = p
 	m.b.running.Go(func() { m.attend(p) })
@@ -88,9 +97,6 @@ func (m *module) start() (*process, error) {
 			config.Owns = len(c.caps) == len(owning)
 		}
 	}
-	if !m.settings.NumericIDs {
-		config.Users, config.Groups = names("/etc/passwd"), names("/etc/group")
-	}
 	c.config = config
 	return m.b.start(c)
 }
@@ -98,6 +104,8 @@ func (m *module) start() (*process, error) {
 // attend counts sessions out until the process is gone.
 func (m *module) attend(p *process) {
 	defer m.b.buried(p)
+	well := time.AfterFunc(steady, m.works)
+	defer well.Stop()
 	for {
 		msg, file, err := p.control.receive()
 		if file != nil {
@@ -111,14 +119,22 @@ func (m *module) attend(p *process) {
 		m.mu.Unlock()
 	}
 	<-p.done
+	ending := m.b.isEnding() // not under mu, which is taken under the broker's
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.process, m.sessions = nil, make(map[uint64]bool)
-	if !m.retired && !m.b.isEnding() {
-		if time.Since(p.started) > steady {
-			m.failures = 0
-		}
+	if !m.retired && !ending {
 		m.failed(errors.Join(errors.New("process ended"), p.end))
+	}
+}
+
+// works notes that a process has not failed at its start.
+func (m *module) works() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.failures > 0 && m.process != nil {
+		m.b.o.Log.Info("process of a module works again", "module", m.settings.Name, "failed", m.failures)
+		m.failures = 0
 	}
 }
 
@@ -131,14 +147,16 @@ func (m *module) failed(err error) {
 	}
 }
 
-// retire ends the process, as another one takes its place.
-func (m *module) retire() {
+// retire ends the process, as another one takes its place, and returns what that has to wait for.
+func (m *module) retire() *process {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.retired = true
-	if m.process != nil {
-		m.process.control.finish()
+	if m.process == nil {
+		return m.after
 	}
+	m.process.control.finish()
+	return m.process
 }
 
 func (b *broker) isEnding() bool {

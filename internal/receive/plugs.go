@@ -47,13 +47,12 @@ type Place struct {
 	Root *os.File
 	// Jailed says that nothing but the module can be named; not so without root.
 	Jailed bool
-	// Proc is a /proc with nothing but processes, for "self/fd/N" relative to it: in a jail there is no other. It may be nil.
+	// Proc is a /proc with nothing but processes, for "self/fd/N" relative to it: in a jail there is no other. It is nil without a jail, and
+	// where a container does not allow it.
 	Proc *os.File
 	// Owns says that owners, groups and any mode can be set. What is made belongs to Module.User only when it is given to him.
 	Owns bool
-	// Users and Groups are the numbers of the names of this machine; nil where the module takes numbers.
-	Users, Groups map[string]uint32
-	Log           *slog.Logger
+	Log  *slog.Logger
 }
 
 // Serve serves one client until it goes, ctx ends, or something fails. It closes nothing but what it opened: conn is closed after it. It runs once for each

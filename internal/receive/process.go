@@ -57,7 +57,6 @@ type birth struct {
 // process is a child of ours.
 type process struct {
 	os      *os.Process
-	started time.Time
 	control *control
 	done    chan struct{} // closed when it has ended
 	end     error         // how; set before done is closed
@@ -70,7 +69,7 @@ func (b *broker) start(c birth) (*process, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	p := &process{started: time.Now(), control: own, done: make(chan struct{})}
+	p := &process{control: own, done: make(chan struct{})}
 	if err := b.spawn(p, c, theirs); err != nil {
 		own.close()
 		return nil, err
@@ -186,6 +185,21 @@ func (p *process) configure(to *os.File, config any) error {
 
 // kill ends it at once.
 func (p *process) kill() { _ = p.os.Kill() } // one that has ended needs none
+
+// ends waits for the end of a process that was told to end, and sees to it.
+func (p *process) ends() bool {
+	for range 2 {
+		patience := time.NewTimer(grace)
+		select {
+		case <-p.done:
+			patience.Stop()
+			return true
+		case <-patience.C:
+			p.kill()
+		}
+	}
+	return false
+}
 
 // relayLog logs what a process logs, until it has closed its end.
 func (b *broker) relayLog(from *os.File, name string) {

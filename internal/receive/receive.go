@@ -59,17 +59,18 @@ type broker struct {
 	answers         chan struct{}
 
 	mu      sync.Mutex
-	config  *Config            // guarded by mu
-	modules map[string]*module // guarded by mu; by name
-	alive   map[*process]bool  // guarded by mu: those that are to be waited for
-	ending  bool               // guarded by mu: nothing new
-	last    uint64             // guarded by mu: the last session
+	config  *Config             // guarded by mu
+	modules map[string]*module  // guarded by mu; by name
+	retired map[string]*process // guarded by mu; by name: those of modules as they were before
+	alive   map[*process]bool   // guarded by mu: those that are to be waited for
+	ending  bool                // guarded by mu: nothing new
+	last    uint64              // guarded by mu: the last session
 }
 
 // Run serves until ctx ends, and returns when all processes are gone.
 func Run(ctx context.Context, o Options) error {
 	b := &broker{
-		o: o, config: o.Config, modules: make(map[string]*module), alive: make(map[*process]bool),
+		o: o, config: o.Config, modules: make(map[string]*module), retired: make(map[string]*process), alive: make(map[*process]bool),
 		answers: make(chan struct{}, maxAnswers),
 	}
 	// The secrets are here too.

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"sersync/internal/channel"
 )
 
 func TestClientReachesItsModuleAndNoOther(t *testing.T) {
@@ -44,17 +46,25 @@ func TestWrongLoginsAreRefused(t *testing.T) {
 	denied := testModule(t, "denied")
 	denied.Rules = []UserRule{{Pattern: "u", Access: Denied}, {Pattern: "*"}}
 	r := start(t, testModule(t, "a"), open, denied)
-	for login, want := range map[string]string{
-		"a u wrong":            "refused: wrong user or secret",
-		"a other " + password:  "refused: wrong user or secret",
-		"denied u " + password: "refused: wrong user or secret",
-		"none u " + password:   `refused: unknown module "none"`,
-		"open x y":             "ok",
-		"a u " + password:      "ok",
+	for _, c := range []struct {
+		module, user, secret string
+		want                 channel.Kind
+	}{
+		{"a", "u", "wrong", channel.WrongLogin},
+		{"a", "other", password, channel.WrongLogin},
+		{"denied", "u", password, channel.WrongLogin},
+		{"none", "u", password, channel.NoModule},
+		{"a", "", "", channel.NeedsLogin},
 	} {
-		if got := r.dial().say(login); got != want {
-			t.Errorf("%q: %q, want %q", login, got, want)
+		if got, text := r.refused(c.module, c.user, c.secret); got != c.want {
+			t.Errorf("%+v: %d %s", c, got, text)
 		}
+	}
+	if c, err := r.try("open", "", ""); err != nil || c.say("ping") != "pong" {
+		t.Errorf("module without users: %v", err)
+	}
+	if !r.enters("a") {
+		t.Error("the right secret is refused")
 	}
 }
 
@@ -62,19 +72,19 @@ func TestReadOnlyModuleSaysWhichLineToChange(t *testing.T) {
 	m := testModule(t, "m")
 	m.ReadOnly = true
 	m.Rules = []UserRule{{Pattern: "u"}, {Pattern: "w", Access: ReadWrite}, {Pattern: "r", Access: ReadOnly, Place: "conf:7"}}
-	m.Secrets["w"], m.Secrets["r"] = "x", "x"
+	m.Secrets["w"], m.Secrets["r"] = password, password
 	r := start(t, m)
-	for login, want := range map[string]string{
-		"m u " + password: `read_only="module \"m\" is read only: set \"read only = no\" in conf:2"`,
-		"m w x":           `read_only=""`,
-		"m r x":           `read_only="module \"m\" is read only for user \"r\": conf:7 says so with :ro"`,
+	for user, want := range map[string]string{
+		"u": `read_only="module \"m\" is read only: set \"read only = no\" in conf:2"`,
+		"w": `read_only=""`,
+		"r": `read_only="module \"m\" is read only for user \"r\": conf:7 says so with :ro"`,
 	} {
-		c := r.dial()
-		if got := c.say(login); got != "ok" {
-			t.Fatalf("%q: %q", login, got)
+		c, err := r.try("m", user, password)
+		if err != nil {
+			t.Fatal(err)
 		}
 		if got := c.say("who"); !strings.Contains(got, want) {
-			t.Errorf("%q: %s, want %s", login, got, want)
+			t.Errorf("user %q: %s, want %s", user, got, want)
 		}
 	}
 }
@@ -118,14 +128,14 @@ func TestFrontCanTouchNothing(t *testing.T) {
 		"open " + file, "write " + file, "open /etc/passwd", "open /", "write /tmp/sersync-front", "run /bin/true",
 		"connect " + r.address,
 	} {
-		if got := r.dial().say(try); !strings.HasPrefix(got, "error: ") {
+		if got := r.attack(try); !strings.HasPrefix(got, "error: ") {
 			t.Errorf("%s: %s", try, got)
 		}
 	}
 	untouched(t, file)
 	if jails() {
 		for _, try := range []string{"stat " + file, "chmod " + file, "chown " + file, "chroot /", "stat /etc"} {
-			if got := r.dial().say(try); !strings.HasPrefix(got, "error: ") {
+			if got := r.attack(try); !strings.HasPrefix(got, "error: ") {
 				t.Errorf("%s: %s", try, got)
 			}
 		}
@@ -267,9 +277,7 @@ func TestNoSecretIsSeenFromOutside(t *testing.T) {
 	if got := c.say("who"); !strings.Contains(got, "secrets=0") {
 		t.Errorf("the module's process knows secrets: %s", got)
 	}
-	if got := r.dial().say("m u wrong"); !strings.HasPrefix(got, "refused") {
-		t.Errorf("login: %s", got)
-	}
+	r.refused("m", "u", "wrong")
 	pids := map[string]int{"broker": r.cmd.Process.Pid, "front": r.child("front"), "module": r.child("module m")}
 	for name, pid := range pids {
 		for _, file := range []string{"cmdline", "environ"} {
@@ -315,14 +323,5 @@ func TestProcessesInheritNothingElse(t *testing.T) {
 				t.Errorf("%s has %s open", words, name)
 			}
 		}
-	}
-}
-
-func TestNamesOfThisMachineAreKnownInTheJail(t *testing.T) {
-	m := testModule(t, "m")
-	m.NumericIDs = false
-	r := start(t, m)
-	if got := r.login("m").say("names"); !strings.HasPrefix(got, "root=0 users=") || strings.HasSuffix(got, "users=0") {
-		t.Errorf("names: %s", got)
 	}
 }

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sersync/internal/channel"
 )
 
 // patience bounds every wait of a test, so that a failure ends.
@@ -37,7 +39,7 @@ func TestMain(m *testing.M) {
 		ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		exit(runBroker(ctx, os.Args[2]))
 	case len(os.Args) > 2 && os.Args[1] == childWord:
-		exit(Child(os.Args[2:], Plugs{Login: plainLogin, Open: openCommands}))
+		exit(Child(os.Args[2:], Plugs{Login: loginOrAttack, Open: openCommands}))
 	}
 	os.Exit(m.Run())
 }
@@ -74,46 +76,32 @@ func runBroker(ctx context.Context, file string) error {
 	})
 }
 
-// plainLogin reads "MODULE USER SECRET" and says "ok" or why not. In the place of it "open PATH" is what somebody would do who has taken over the front.
-func plainLogin(auth Auth) (Login, error) {
+// attackWord begins a line, in the place of a login, for what somebody would do who has taken over the front.
+const attackWord = "attack "
+
+// loginOrAttack is the real login, for who does not begin with attackWord.
+func loginOrAttack(auth Auth) (Login, error) {
+	login, err := ChannelLogin(auth)
 	return func(ctx context.Context, conn net.Conn) (net.Conn, Peer, error) {
-		stop := context.AfterFunc(ctx, func() { conn.Close() })
-		defer stop()
-		words := strings.Fields(readLine(conn))
-		say := func(format string, args ...any) { fmt.Fprintf(conn, format+"\n", args...) }
-		if len(words) == 2 {
-			say("%s", attack(words[0], words[1]))
-			conn.Close()
-			return nil, Peer{}, context.Canceled
+		in := bufio.NewReader(conn)
+		if begin, _ := in.Peek(1); string(begin) != attackWord[:1] {
+			return login(ctx, peeked{conn, in})
 		}
-		if len(words) != 3 {
-			conn.Close()
-			return nil, Peer{}, errors.New("no login")
-		}
-		peer := Peer{words[0], words[1]}
-		grant, err := auth(ctx, peer.Module, peer.User, conn.RemoteAddr())
-		if err == nil && !grant.Open && (len(grant.Secret) == 0 || string(grant.Secret) != words[2]) {
-			err = errors.New("wrong user or secret")
-		}
-		if err != nil {
-			say("refused: %v", err)
-			conn.Close()
-			return nil, peer, err
-		}
-		say("ok")
-		return conn, peer, nil
-	}, nil
+		line, _ := in.ReadString('\n')
+		words := strings.Fields(line)
+		fmt.Fprintln(conn, attack(words[1], words[2]))
+		conn.Close()
+		return nil, Peer{}, context.Canceled
+	}, err
 }
 
-// readLine reads no byte too many.
-func readLine(r io.Reader) string {
-	var line []byte
-	for one := make([]byte, 1); ; line = append(line, one[0]) {
-		if n, err := r.Read(one); n == 0 || err != nil || one[0] == '\n' {
-			return string(line)
-		}
-	}
+// peeked is a connection of which something was read before.
+type peeked struct {
+	net.Conn
+	in io.Reader
 }
+
+func (p peeked) Read(b []byte) (int, error) { return p.in.Read(b) }
 
 // attack does what a process should not be able to do, and says how it went.
 func attack(what, path string) string {
@@ -169,8 +157,6 @@ func openCommands(_ context.Context, at Place) (Serve, error) {
 				}
 				fmt.Fprintf(conn, "pid=%d uid=%d gid=%d caps=%x jailed=%v owns=%v proc=%v read_only=%q secrets=%d timeout=%v env=%q\n", os.Getpid(), os.Getuid(), os.Getgid(),
 					caps, at.Jailed, at.Owns, at.Proc != nil, s.ReadOnly, len(at.Module.Secrets), at.Module.Timeout, os.Environ())
-			case "names":
-				fmt.Fprintf(conn, "root=%d users=%d\n", at.Users["root"], len(at.Users))
 			case "viaproc":
 				fmt.Fprintln(conn, viaProc(at, words[1]))
 			case "die":
@@ -235,7 +221,7 @@ func testModule(t *testing.T, name string) Module {
 		}
 	}
 	return Module{
-		Name: name, Path: dir, Place: "conf:1", ReadOnlyPlace: "conf:2", List: true, NumericIDs: true, User: &User{UID: Nobody, GID: Nobody},
+		Name: name, Path: dir, Place: "conf:1", ReadOnlyPlace: "conf:2", List: true, User: &User{UID: Nobody, GID: Nobody},
 		Rules: []UserRule{{Pattern: "u"}}, Secrets: map[string]Secret{"u": password},
 	}
 }
@@ -328,7 +314,7 @@ type client struct {
 	in   *bufio.Reader
 }
 
-func (r *receiver) dial() *client {
+func (r *receiver) dial() net.Conn {
 	r.t.Helper()
 	conn, err := net.Dial("tcp", r.address)
 	if err != nil {
@@ -338,7 +324,52 @@ func (r *receiver) dial() *client {
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		r.t.Fatal(err)
 	}
-	return &client{r.t, conn, bufio.NewReader(conn)}
+	return conn
+}
+
+// attack has the front do something, and says how it went.
+func (r *receiver) attack(what string) string {
+	r.t.Helper()
+	conn := r.dial()
+	return (&client{r.t, conn, bufio.NewReader(conn)}).say(attackWord + what)
+}
+
+// try logs in, or says why it cannot.
+func (r *receiver) try(module, user, secret string) (*client, error) {
+	r.t.Helper()
+	conn, err := channel.Client(r.t.Context(), r.dial(), channel.Login{Module: module, User: user, Secret: []byte(secret)})
+	if err != nil {
+		return nil, err
+	}
+	return &client{r.t, conn, bufio.NewReader(conn)}, nil
+}
+
+// login logs in and fails the test when it cannot.
+func (r *receiver) login(module string) *client {
+	r.t.Helper()
+	c, err := r.try(module, "u", password)
+	if err != nil {
+		r.t.Fatalf("login: %v", err)
+	}
+	return c
+}
+
+// refused is the kind and the text of the error by which a login fails.
+func (r *receiver) refused(module, user, secret string) (channel.Kind, string) {
+	r.t.Helper()
+	_, err := r.try(module, user, secret)
+	var known *channel.Error
+	if !errors.As(err, &known) {
+		r.t.Fatalf("login of %q to module %q: %v", user, module, err)
+	}
+	return known.Kind, known.Text
+}
+
+// enters reports whether a login works now.
+func (r *receiver) enters(module string) bool {
+	r.t.Helper()
+	c, err := r.try(module, "u", password)
+	return err == nil && c.say("ping") == "pong"
 }
 
 // say sends a line and returns the answer; "" when the connection is cut.
@@ -352,16 +383,6 @@ func (c *client) say(line string) string {
 		c.t.Fatalf("no answer to %q", line)
 	}
 	return strings.TrimSpace(answer)
-}
-
-// login logs in and fails the test when it cannot.
-func (r *receiver) login(module string) *client {
-	r.t.Helper()
-	c := r.dial()
-	if got := c.say(module + " u " + password); got != "ok" {
-		r.t.Fatalf("login: %q", got)
-	}
-	return c
 }
 
 // until polls for a state.

@@ -138,6 +138,7 @@ func (s *session) walk(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
+	s.known.Store(true)
 	s.src.prime.Do(func() { close(s.src.primed) })
 	s.src.setState("watching")
 	gaps := time.NewTimer(s.src.options().GapEvery)

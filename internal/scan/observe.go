@@ -36,6 +36,9 @@ type Index interface {
 	Links(p change.Path, st change.Stat) []change.Path
 	// Record takes findings in: rows and marks in one step.
 	Record(findings ...Finding)
+	// Rename moves the row of a directory with all that are below, and the marks there, to where the directory is now, and marks
+	// both places, in one step. It does nothing, and reports false, where it cannot, or what is below counts less than least bytes.
+	Rename(from, to change.Path, since time.Time, least int64) bool
 }
 
 // Observer looks at paths, compares them with the index and records what it found. A look and

@@ -29,6 +29,15 @@ type Read struct {
 	Content []byte
 	// Sum is a hash of Content, by whoever reads.
 	Sum [16]byte
+	// Xattrs are all extended attributes that replicate, when HasXattrs.
+	HasXattrs bool
+	Xattrs    []Xattr
+}
+
+// Xattr is an extended attribute.
+type Xattr struct {
+	Name  string
+	Value []byte
 }
 
 // NewReads makes a Reads.

@@ -185,6 +185,8 @@ type Sweep struct {
 	Extras bool
 	// Content compares what is equal in size and mtime by content, too.
 	Content bool
+	// Rate bounds how much content is read here for that, in bytes a second; 0 is no bound. rsync has no such bound.
+	Rate int64
 	// Exclude are rsync patterns for this sweep only.
 	Exclude []string
 }
@@ -200,7 +202,7 @@ type Facts struct {
 
 // Transport puts batches onto one target.
 //
-// Apply and Sweep may be called at the same time, and Apply itself by two goroutines at the same time
+// Apply and Sweep may be called at the same time, each of them by two goroutines, Apply
 // with paths that do not touch each other; the caller sees to that. Both end soon after ctx is
 // cancelled, and end what they started. An error is an *Error, or ctx.Err() wrapped when ctx ended it and
 // the other side had nothing yet. Whether to try again is the caller's decision. Applying a batch twice is harmless.
@@ -221,6 +223,26 @@ type Syncer interface {
 	Transport
 	// Synced is a time: what was acked by batches that began before it is on the target's disk. It is now when all is.
 	Synced() time.Time
+}
+
+// Move is a directory that the source has at To by now, and that the target has at From.
+type Move struct {
+	From, To change.Path
+	// Clear: the target may have something at To that is to go first, with all that is below.
+	Clear bool
+	// Known are the paths below To that the target has below From as the source has them. Nothing else there is to be taken over.
+	Known []change.Path
+}
+
+// Mover is a Transport that can move on the target what moved at the source.
+type Mover interface {
+	Transport
+	// Move moves what is known of each From to To on the target, and removes From with all that is left there. Each From is the name
+	// before any of the moves: one of them may be the To of another, which follows it then. No content is sent: what From has
+	// otherwise than the source has it at To (by size and mtime), or not at all, is left out.
+	// It says of each whether From is gone and its known paths were placed. One that was not done is no failure: the caller compares To
+	// in any case. An error is that of Apply.
+	Move(ctx context.Context, root *os.File, moves []Move) (done []bool, err error)
 }
 
 // Removed is something in the trash of a target.

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sersync/internal/change"
+	"sersync/internal/transport"
 )
 
 // Bounds of what a message may hold, in bytes or pieces.
@@ -21,7 +22,8 @@ const (
 	MaxText = 4096
 	// MaxInline bounds the content that goes with its entry.
 	MaxInline = 64 << 10
-	maxXattrs = 256
+	// MaxXattrs bounds the extended attributes of one path.
+	MaxXattrs = 256
 	maxXName  = 256
 	maxXValue = 64 << 10
 )
@@ -95,10 +97,7 @@ func (d *decoder) attr() Attr {
 }
 
 // Xattr is one extended attribute.
-type Xattr struct {
-	Name  string
-	Value []byte
-}
+type Xattr = transport.Xattr
 
 func appendXattrs(b []byte, all []Xattr) []byte {
 	b = binary.AppendUvarint(b, uint64(len(all)))
@@ -111,7 +110,7 @@ func appendXattrs(b []byte, all []Xattr) []byte {
 // xattrs are those of an entry.
 func (d *decoder) xattrs() []Xattr {
 	var all []Xattr
-	for range d.number(maxXattrs) {
+	for range d.number(MaxXattrs) {
 		x := Xattr{Name: string(d.text(maxXName)), Value: bytes.Clone(d.text(maxXValue))}
 		if d.bad {
 			return nil

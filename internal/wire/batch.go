@@ -28,6 +28,7 @@ const (
 	typeDir
 	typeListing
 	typeMove
+	typeMore
 )
 
 // SumSize is the size of a hash of content: BLAKE3, cut to 128 bits.

@@ -69,6 +69,8 @@ func empty(t Type) message {
 		return new(Listing)
 	case typeMove:
 		return new(Move)
+	case typeMore:
+		return new(More)
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func (m *Welcome) decode(d *decoder) {
 	}
 }
 
-// Alive says nothing: whoever sends it is there, and works or waits. The sender's is answered with one when the target waits.
+// Alive says nothing: whoever sends it is there, and works or waits. Both sides do so whenever they would be silent for some seconds.
 type Alive struct{}
 
 func (*Alive) frame() Type { return typeAlive }
@@ -138,6 +138,23 @@ func (m *Dir) decode(d *decoder) {
 	}
 }
 
+// MaxListings is how many Listings the target sends that the sender has not asked for More after, and MaxListed how many entries each has
+// at the most: so what the sender has not told yet of a comparison is bounded. MaxQuestions is how many questions may be without a whole answer.
+const (
+	MaxListings  = 128
+	MaxListed    = 128
+	MaxQuestions = 256
+)
+
+// More says, from the sender, that it has dealt with so many Listings.
+type More struct{ Listings int }
+
+func (*More) frame() Type { return typeMore }
+
+func (m *More) encode(b []byte) []byte { return binary.AppendUvarint(b, uint64(m.Listings)) }
+
+func (m *More) decode(d *decoder) { m.Listings = int(d.number(MaxListings)) }
+
 // Listing answers Dir, from the target, in one or several pieces, up to the one that is Last.
 type Listing struct {
 	// Equal: it is that of the sender, and nothing is listed.
@@ -148,6 +165,7 @@ type Listing struct {
 	Unknown bool
 	Last    bool
 	Text    string
+	// Entries are sorted by name.
 	Entries []Listed
 }
 
@@ -174,6 +192,10 @@ func (m *Listing) decode(d *decoder) {
 	d.flags(&m.Equal, &m.Absent, &m.Unknown, &m.Last)
 	m.Text = string(d.text(MaxText))
 	for len(d.b) > 0 && !d.bad {
+		if len(m.Entries) == MaxListed {
+			d.fail()
+			return
+		}
 		l := Listed{Name: string(d.text(MaxName)), Attr: d.attr()}
 		copy(l.Sum[:], d.bytes(SumSize))
 		m.Entries = append(m.Entries, l)

@@ -107,12 +107,10 @@ func (r *reader) boolean(of entries, name string, otherwise bool) bool {
 	if !ok {
 		return otherwise
 	}
-	switch strings.ToLower(e.value) {
-	case "yes", "true", "1":
-		return true
-	case "no", "false", "0":
-		return false
-	case "unset":
+	if on, ok := truth(e.value); ok {
+		return on
+	}
+	if strings.EqualFold(e.value, "unset") {
 		return otherwise
 	}
 	r.fail(e.place, name+" is neither yes nor no:", e.value, "write yes or no")

@@ -19,10 +19,9 @@ import (
 func (r *reader) module(s *section) receive.Module {
 	of := s.settings
 	m := receive.Module{
-		Name: s.name, Comment: of["comment"].value, Place: s.place.String(),
+		Name: s.name, Place: s.place.String(),
 		ReadOnly:       r.boolean(of, "read only", true),
 		ReadOnlyPlace:  s.place.String(),
-		WriteOnly:      r.boolean(of, "write only", false),
 		List:           r.boolean(of, "list", true),
 		RefuseRemovals: r.refusesRemovals(of["refuse options"]),
 		Hosts: receive.HostRules{
@@ -33,9 +32,6 @@ func (r *reader) module(s *section) receive.Module {
 		Timeout:        time.Duration(r.integer(of, "timeout", 0)) * time.Second,
 		Exclude:        append(r.exclude(of["exclude"]), r.excludeFrom(of["exclude from"])...),
 		MungeSymlinks:  r.boolean(of, "munge symlinks", false),
-		FakeSuper:      r.boolean(of, "fake super", false),
-		// Of rsync: in a chroot there are no names to look up.
-		NumericIDs: r.boolean(of, "numeric ids", r.boolean(of, "use chroot", true)),
 	}
 	if e, ok := of["read only"]; ok {
 		m.ReadOnlyPlace = e.place.String()

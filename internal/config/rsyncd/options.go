@@ -14,15 +14,17 @@ type option struct {
 	// ignored says why it is not honoured; empty when it is. warn says that this may surprise.
 	ignored string
 	warn    bool
+	// quiet is the value of a switch of which nothing needs to be said; "no" when empty.
+	quiet string
 }
 
 // options are all of rsyncd.conf(5) of rsync 3.5, by their plain names.
 var options = byName(
 	[]string{"port", "address", "log file", "pid file"},
 	[]string{
-		"path", "comment", "uid", "gid", "read only", "write only", "list", "auth users", "secrets file", "strict modes",
+		"path", "comment", "uid", "gid", "read only", "list", "auth users", "secrets file", "strict modes",
 		"hosts allow", "hosts deny", "reverse lookup", "forward lookup", "max connections", "timeout", "exclude",
-		"exclude from", "munge symlinks", "fake super", "numeric ids", "use chroot", "refuse options",
+		"exclude from", "munge symlinks", "use chroot", "refuse options",
 	},
 	[]option{
 		{name: "motd file", global: true, ignored: "clients show no message"},
@@ -45,7 +47,10 @@ var options = byName(
 		{name: "temp dir", ignored: "files are made where they belong, and appear there whole"},
 		{name: "outgoing chmod", ignored: "files are not sent from here"},
 		{name: "auth digest", ignored: "the login does not show what a password could be guessed from"},
-		{name: "name converter", warn: true, ignored: "users are looked up in /etc/passwd, or set numeric ids = yes"},
+		{name: "write only", ignored: "clients can compare, but fetch nothing"},
+		{name: "fake super", warn: true, ignored: "owners and groups are kept with uid = root alone, and stored nowhere else; what rsync stored in attributes stays there"},
+		{name: "numeric ids", quiet: "yes", ignored: "owners and groups are numbers, and arrive as they are"},
+		{name: "name converter", warn: true, ignored: "owners and groups are numbers, and arrive as they are"},
 		{name: "proxy protocol", global: true, warn: true, ignored: "hosts allow and hosts deny see the address of the proxy"},
 		{name: "proxy protocol hosts", global: true, warn: true, ignored: "hosts allow and hosts deny see the address of the proxy"},
 		{name: "daemon chroot", global: true, warn: true, ignored: "write paths as they are from the root of this machine"},
@@ -81,6 +86,23 @@ func names() []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// saysNothing reports whether a switch stands where it stands here anyway.
+func (o option) saysNothing(value string) bool {
+	on, ok := truth(value)
+	return ok && on == (o.quiet == "yes")
+}
+
+// truth reads a switch.
+func truth(value string) (on, ok bool) {
+	switch strings.ToLower(value) {
+	case "yes", "true", "1":
+		return true, true
+	case "no", "false", "0":
+		return false, true
+	}
+	return false, false
 }
 
 // plain is a name without case and white space, which do not matter.

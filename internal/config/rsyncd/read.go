@@ -149,6 +149,7 @@ func (r *reader) set(place config.Place, written, value string) {
 	switch {
 	case !known:
 		r.fail(place, "there is no option", written, config.DidYouMean(written, names()))
+	case option.ignored != "" && option.saysNothing(value):
 	case option.ignored != "":
 		severity := config.Notice
 		if option.warn {

@@ -91,7 +91,7 @@ path = DIR
 			Deny:    receive.Hosts{{Prefix: netip.MustParsePrefix("0.0.0.0/32")}},
 			Reverse: true, Forward: true,
 		},
-		MaxConnections: 200, Timeout: 600 * time.Second, FakeSuper: true,
+		MaxConnections: 200, Timeout: 600 * time.Second,
 	}
 	second := backup
 	second.Name, second.Place = "nfsbackup", place(18)
@@ -107,6 +107,7 @@ path = DIR
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{
+		`DIR/rsyncd.conf:6: warning: not honoured: "fake super = yes": owners and groups are kept with uid = root alone, and stored nowhere else; what rsync stored in attributes stays there`,
 		`DIR/rsyncd.conf:10: warning: an option without a value, which counts for nothing: "ignore errors": write ignore errors = VALUE, or remove it`,
 		`DIR/rsyncd.conf:13: warning: hosts deny names the address 0.0.0.0 alone, so whoever is not in hosts allow is let in: "0.0.0.0/32": remove the line: with hosts allow alone all others are denied; or write 0.0.0.0/0`,
 	}, problems); diff != "" {
@@ -205,7 +206,7 @@ no equals sign
 
 func TestFormOfTheFile(t *testing.T) {
 	dir, _ := files(t)
-	write(t, filepath.Join(dir, "x.inc"), "comment = merged\n")
+	write(t, filepath.Join(dir, "x.inc"), "max connections = 3\n")
 	if err := os.Mkdir(filepath.Join(dir, "d"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -222,17 +223,22 @@ exclude = *.tmp + keep.log *.log
 &include DIR/d
 [last]
 path = DIR
-comment = 100%% = all
+exclude = 100%%=all
+numeric ids = yes
+transfer logging = no
 refuse options = delete c
 `)
 	if err != nil {
 		t.Fatalf("%v %v", err, problems)
 	}
+	if len(problems) != 1 || !strings.Contains(problems[0], "refuse options = c") {
+		t.Errorf("problems %v", problems)
+	}
 	if len(c.Modules) != 3 {
 		t.Fatalf("modules %+v", c.Modules)
 	}
 	mine, included, last := c.Modules[0], c.Modules[1], c.Modules[2]
-	if mine.Name != "my module" || mine.Path != dir || mine.Comment != "merged" || mine.ReadOnly || mine.Timeout != 5*time.Second {
+	if mine.Name != "my module" || mine.Path != dir || mine.MaxConnections != 3 || mine.ReadOnly || mine.Timeout != 5*time.Second {
 		t.Errorf("first module %+v", mine)
 	}
 	if len(mine.Rules) != 2 || mine.Rules[1].Pattern != "www1" || mine.Rules[1].Access != receive.ReadOnly {
@@ -241,7 +247,7 @@ refuse options = delete c
 	if included.Name != "included" || included.Timeout != 7*time.Second || included.ReadOnly {
 		t.Errorf("included module %+v", included)
 	}
-	if last.Timeout != 5*time.Second || last.Comment != "100% = all" || !last.RefuseRemovals {
+	if last.Timeout != 5*time.Second || !strings.HasSuffix(last.Exclude[0].Pattern, "100%=all") || !last.RefuseRemovals {
 		t.Errorf("last module %+v: an included file changes no defaults here", last)
 	}
 	f, err := filter.New(mine.Exclude...)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"unsafe"
 
 	"sersync/internal/apply"
 	"sersync/internal/change"
@@ -34,6 +35,8 @@ type batch struct {
 	refusal *wire.Refused
 	changed bool
 	bytes   int64
+	// held is about how much memory is kept of what came in.
+	held int
 }
 
 type directory struct {
@@ -51,10 +54,9 @@ func newBatch(c *conn, m *wire.Begin) *batch { return &batch{c: c, Begin: m} }
 
 // run takes the batch to its end. An error is one of the connection; there is nothing to go on with then.
 func (b *batch) run(ctx context.Context) error {
-	if m := b.forbidden(); m != nil {
-		if err := b.refuse(m); err != nil {
-			return err
-		}
+	defer b.forget()
+	if err := b.ready(); err != nil {
+		return err
 	}
 	b.Keep = b.Keep || b.c.s.o.RefuseRemovals
 	for {
@@ -65,7 +67,7 @@ func (b *batch) run(ctx context.Context) error {
 		switch m := m.(type) {
 		case *wire.Alive:
 		case *wire.Entry:
-			err = b.entry(m)
+			err = b.entry(ctx, m)
 		case *wire.Remove:
 			err = b.remove(m)
 		case *wire.Move:
@@ -97,10 +99,50 @@ func (b *batch) forbidden() *wire.Refused {
 	return nil
 }
 
+// ready refuses the batch when nothing can be done at all.
+func (b *batch) ready() error {
+	if m := b.forbidden(); m != nil {
+		return b.refuse(m)
+	}
+	if err := b.c.s.tree.Check(); err != nil {
+		return b.refuse(refused(err))
+	}
+	return nil
+}
+
+// heldMax bounds what is kept of a batch until its end, in bytes.
+const heldMax = 64 << 20
+
+// hold counts what is kept of an entry.
+func (b *batch) hold(m *wire.Entry) error {
+	b.held += sizeOf(m)
+	if b.held > heldMax {
+		return fmt.Errorf("a batch of more than can be kept: %w", wire.ErrFrame)
+	}
+	return nil
+}
+
+// sizeOf is about how much memory an entry takes.
+func sizeOf(m *wire.Entry) int {
+	n := int(unsafe.Sizeof(*m)) + len(m.Path)
+	for _, x := range m.Xattrs {
+		n += int(unsafe.Sizeof(x)) + len(x.Name) + len(x.Value)
+	}
+	return n
+}
+
+// forget lets go of the files that were asked for.
+func (b *batch) forget() {
+	for i := range b.wanted {
+		b.wanted[i].close()
+	}
+	b.wanted = nil
+}
+
 // refuse says why nothing more of the batch is done. What was done is said all the same: it is harmless to do it again.
 func (b *batch) refuse(m *wire.Refused) error {
 	b.refusal = m
-	b.wanted = nil
+	b.forget()
 	return b.c.say(m)
 }
 
@@ -113,7 +155,7 @@ func (b *batch) next() (int, error) {
 	return b.index - 1, nil
 }
 
-func (b *batch) entry(m *wire.Entry) error {
+func (b *batch) entry(ctx context.Context, m *wire.Entry) error {
 	if b.Op > transport.UpdateLargeContent || m.Parent && !m.Attr.IsDir() {
 		return fmt.Errorf("an update that must not be: %w", wire.ErrFrame)
 	}
@@ -132,7 +174,7 @@ func (b *batch) entry(m *wire.Entry) error {
 	case m.Attr.IsDir():
 		return b.directory(m, index)
 	case m.Attr.IsRegular():
-		return b.file(m, index)
+		return b.file(ctx, m, index)
 	}
 	if b.c.s.o.Munge && m.Attr.Link != "" {
 		m.Attr.Link = Munged + m.Attr.Link
@@ -157,8 +199,8 @@ func attrOf(m *wire.Entry) apply.Attr {
 
 // directory makes a directory. Its attributes follow at the end.
 func (b *batch) directory(m *wire.Entry, index int) error {
-	if len(b.dirs) >= batchMax {
-		return fmt.Errorf("a batch of more than %d directories: %w", batchMax, wire.ErrFrame)
+	if err := b.hold(m); err != nil {
+		return err
 	}
 	st, err := b.c.s.tree.Look(m.Path)
 	var done apply.Done
@@ -178,14 +220,16 @@ func (b *batch) byContent() bool {
 }
 
 // file puts a regular file, or asks for its content.
-func (b *batch) file(m *wire.Entry, index int) error {
+func (b *batch) file(ctx context.Context, m *wire.Entry, index int) error {
 	tree := b.c.s.tree
 	a := attrOf(m)
 	st, err := tree.Look(m.Path)
 	if err != nil {
 		return b.outcome(index, false, apply.Done{}, err)
 	}
-	differs, err := tree.Same(m.Path, st, a)
+	bare := a
+	bare.HasXattrs = false // whoever puts it looks at them
+	differs, err := tree.Same(m.Path, st, bare)
 	same := differs&(apply.Type|apply.Content|apply.Mtime) == 0
 	if err == nil && same && b.byContent() && m.Inline {
 		same, err = b.equal(m)
@@ -200,7 +244,7 @@ func (b *batch) file(m *wire.Entry, index int) error {
 		}
 		return b.outcome(index, false, done, err)
 	case !m.Inline:
-		return b.want(m, index, st)
+		return b.want(ctx, m, index, st)
 	}
 	if wire.SumBytes(m.Content) != m.Sum {
 		return b.c.put(&wire.Result{Index: index, Outcome: wire.Failed, Text: "its content is not what was read"})
@@ -304,6 +348,11 @@ func (b *batch) move(m *wire.Move) error {
 		return err
 	case b.Op != transport.Update || m.From == change.Root || m.To == change.Root:
 		return fmt.Errorf("a move that must not be: %w", wire.ErrFrame)
+	case b.refusal != nil:
+		return nil
+	}
+	if err := b.hold(&wire.Entry{Path: m.From + m.To}); err != nil {
+		return err
 	}
 	b.moves = append(b.moves, move{index, *m})
 	return nil
@@ -330,6 +379,11 @@ func (b *batch) end() error {
 		}
 	}
 	b.c.ended(b.c.s.sync.now())
+	if b.refusal == nil && b.Durable {
+		if err := b.c.tell(b.c.s.sync.now()); err != nil {
+			return err
+		}
+	}
 	if b.refusal != nil {
 		return nil
 	}

@@ -18,7 +18,10 @@ type conn struct {
 	nc     net.Conn
 	r      *wire.Reader
 	target *target
-	over   chan struct{} // closed when nothing of it is at work any more
+	name   string             // of the target
+	cancel context.CancelFunc // ends what it does
+	over   chan struct{}      // closed when nothing of it is at work any more
+	news   chan struct{}      // a batch came to its end
 	// readOnly is why nothing is changed; empty where it is.
 	readOnly string
 
@@ -37,6 +40,7 @@ type ended struct{ batch, changed uint64 }
 func (c *conn) ended(changed uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer poke(c.news)
 	c.batches++
 	if n := len(c.recent); n > 0 && c.recent[n-1].changed == changed {
 		c.recent[n-1].batch = c.batches
@@ -45,8 +49,8 @@ func (c *conn) ended(changed uint64) {
 	c.recent = append(c.recent, ended{c.batches, changed})
 }
 
-// durable is up to which number the batches are on the disk.
-func (c *conn) durable(changed uint64) uint64 {
+// tell tells the sender which batches are on the disk by now.
+func (c *conn) tell(changed uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
@@ -54,35 +58,52 @@ func (c *conn) durable(changed uint64) uint64 {
 		n++
 	}
 	if n == 0 {
-		return 0
+		return nil
 	}
 	last := c.recent[n-1].batch
 	c.recent = c.recent[n:]
-	return last
+	_ = c.nc.SetWriteDeadline(time.Now().Add(c.s.o.Timeout))
+	return c.w.Write(&wire.Durable{Batch: last})
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// close ends the connection and what it does. Serve returns when that is over.
+func (c *conn) close() {
+	c.cancel()
+	c.nc.Close()
 }
 
 // aliveEvery is how often the sender hears of us at the least.
 const aliveEvery = 3 * time.Second
 
 func (c *conn) serve(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if err := c.hello(); err != nil {
+	m, version, err := c.hello()
+	if err != nil {
 		return err
 	}
-	defer c.s.leave(c)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	defer cancel()
+	defer c.cancel()
 	wg.Go(func() { c.live(ctx) })
+	c.s.greet(c, m)
+	defer c.s.leave(c)
+	if err := c.say(&wire.Welcome{Version: version, Program: c.s.o.Program, Facts: c.s.facts()}); err != nil {
+		return err
+	}
 	wg.Go(func() { c.s.sync.tell(ctx, c) })
 	for {
-		_ = c.nc.SetReadDeadline(time.Time{}) // an idle sender need not say anything
-		m, err := c.r.Read()
+		m, err := c.read()
 		if err != nil {
 			return err
 		}
 		switch m := m.(type) {
+		case *wire.Alive:
 		case *wire.Begin:
 			err = newBatch(c, m).run(ctx)
 		case *wire.Compare:
@@ -96,30 +117,29 @@ func (c *conn) serve(ctx context.Context) error {
 	}
 }
 
-// hello reads the greeting and answers it.
-func (c *conn) hello() error {
+// hello reads the greeting, and refuses one that is not understood.
+func (c *conn) hello() (m *wire.Hello, version int, err error) {
 	_ = c.nc.SetReadDeadline(time.Now().Add(c.s.o.Timeout))
 	first, err := c.r.Read()
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	m, ok := first.(*wire.Hello)
 	if !ok {
-		return fmt.Errorf("%T in the place of a greeting: %w", first, wire.ErrFrame)
+		return nil, 0, fmt.Errorf("%T in the place of a greeting: %w", first, wire.ErrFrame)
 	}
-	version, err := choose(m)
+	version, err = choose(m)
 	if err != nil {
 		refusal := &wire.Refused{
 			Kind: transport.Misconfigured, Text: err.Error(),
 			Hint: fmt.Sprintf("the sender is sersync %s, the target %s: install the same version on both", cut(m.Program), c.s.o.Program),
 		}
-		return errors.Join(err, c.say(refusal))
+		err = errors.Join(err, c.say(refusal))
 	}
-	c.s.greet(c, m)
-	return c.say(&wire.Welcome{Version: version, Program: c.s.o.Program, Facts: c.s.facts()})
+	return m, version, err
 }
 
-// read reads a message while something is under way. What is to be said is said before that waits.
+// read reads a message. What is to be said is said before that waits.
 func (c *conn) read() (wire.Message, error) {
 	if !c.r.Buffered() {
 		if err := c.flush(); err != nil {
@@ -163,7 +183,7 @@ func (c *conn) live(ctx context.Context) {
 		quiet := time.Since(c.spoke) >= aliveEvery/2
 		c.mu.Unlock()
 		if quiet && c.say(&wire.Alive{}) != nil {
-			c.nc.Close()
+			c.close()
 			return
 		}
 	}

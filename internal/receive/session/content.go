@@ -25,6 +25,8 @@ type wanted struct {
 	entry wire.Entry
 	bases []*os.File
 	sizes []delta.Base
+	// part and old are the numbers of bases: what arrived before a cut, and the file that is there now; -1 for none.
+	part, old int
 }
 
 func (w *wanted) close() {
@@ -38,39 +40,59 @@ func (b *batch) large() bool {
 }
 
 // want asks for the content of a file, with a signature of what is there of it already.
-func (b *batch) want(m *wire.Entry, index int, st change.Stat) error {
+func (b *batch) want(ctx context.Context, m *wire.Entry, index int, st change.Stat) error {
 	if len(b.wanted) >= wantedMax {
 		return fmt.Errorf("more than %d files are offered at a time: %w", wantedMax, wire.ErrFrame)
 	}
-	w := wanted{index: index, entry: *m}
+	if err := b.hold(m); err != nil {
+		return err
+	}
+	w := wanted{index: index, entry: *m, part: -1, old: -1}
 	if b.large() {
-		w.add(b.c.s.tree.Partial(m.Path))
+		w.part = w.add(b.c.s.tree.Partial(m.Path))
 	}
 	if st.IsRegular() {
-		w.add(b.c.s.tree.OpenOld(m.Path))
+		w.old = w.add(b.c.s.tree.OpenOld(m.Path))
 	}
 	b.wanted = append(b.wanted, w)
 	if len(w.bases) > 0 {
-		if err := delta.Sign(context.Background(), signature{b.c, index}, rand.Uint64(), w.sizes); err != nil {
+		if err := delta.Sign(ctx, signature{b.c, index}, rand.Uint64(), w.sizes); err != nil {
 			return err
 		}
 	}
 	return b.c.put(&wire.Want{Index: index, Last: true})
 }
 
-// add adds a base. One that cannot be read is none.
-func (w *wanted) add(f *os.File, err error) {
+// add adds a base and says its number. One that cannot be read is none.
+func (w *wanted) add(f *os.File, err error) int {
 	if err != nil || f == nil {
-		return
+		return -1
 	}
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 || !info.Mode().IsRegular() {
 		f.Close()
-		return
+		return -1
 	}
 	w.bases = append(w.bases, f)
 	w.sizes = append(w.sizes, delta.Base{File: f, Size: info.Size()})
+	return len(w.bases) - 1
 }
+
+// identity is for finding out that the new file is the old one.
+func (w *wanted) identity() identity {
+	if w.old < 0 || w.sizes[w.old].Size != w.entry.Attr.Size {
+		return identity{}
+	}
+	return identity{old: w.bases[w.old], base: w.old}
+}
+
+// surpassed reports whether the part that is there already is of more use than one of so many bytes, of which some are copies of it.
+func (w *wanted) surpassed(bytes, copies int64) bool {
+	return w.part >= 0 && w.sizes[w.part].Size > bytes && copies >= bytes/2
+}
+
+// release counts that an entry is not kept any more.
+func (b *batch) release(m *wire.Entry) { b.held -= sizeOf(m) }
 
 // signature sends what is written to it as pieces of a signature.
 type signature struct {
@@ -96,18 +118,19 @@ func (b *batch) content(ctx context.Context, first wire.Message) error {
 	w := b.wanted[0]
 	b.wanted = b.wanted[1:]
 	defer w.close()
+	defer b.release(&w.entry)
 	in := &stream{b: b, next: first}
-	done, err := b.build(ctx, &w, in)
+	done, sent, err := b.build(ctx, &w, in)
 	b.bytes += in.bytes
 	switch {
 	case in.err != nil:
 		return in.err
 	case errors.Is(err, wire.ErrFrame), errors.Is(err, delta.ErrMalformed):
 		return err
-	case errors.Is(err, errCut):
+	case errors.Is(err, errCut), err == nil && !sent && !done.Changed && len(done.Limits) == 0:
 		err = b.c.put(&wire.Result{Index: w.index})
 	default:
-		err = b.outcome(w.index, true, done, err)
+		err = b.outcome(w.index, sent, done, err)
 	}
 	if err != nil || b.refusal != nil {
 		return err
@@ -120,25 +143,23 @@ func (b *batch) content(ctx context.Context, first wire.Message) error {
 // errCut: the sender ended a file that is not whole.
 var errCut = errors.New("the sender ended it")
 
-// build makes the new file and places it.
-func (b *batch) build(ctx context.Context, w *wanted, in *stream) (done apply.Done, err error) {
+// build makes the new file and places it. Where it turns out to be the old one only the attributes are set, and nothing was sent.
+func (b *batch) build(ctx context.Context, w *wanted, in *stream) (done apply.Done, sent bool, err error) {
 	a := attrOf(&w.entry)
 	f, err := b.c.s.tree.Create(w.entry.Path, a, b.Keep)
 	if err != nil {
-		return done, err
+		return done, false, err
 	}
-	placed := false
+	var bytes, copies int64
 	defer func() {
-		switch {
-		case placed:
-		case b.large() && worthKeeping(err):
+		if b.large() && worthKeeping(err) && !w.surpassed(bytes, copies) {
 			_ = f.Keep() // else it is sent anew
-		default:
-			f.Discard()
 		}
+		f.Discard()
 	}()
 	builder := delta.NewBuilder(output{f}, w.entry.Attr.Size, w.sizes)
 	defer builder.Close()
+	same := w.identity()
 	ops := delta.NewReader(bufio.NewReaderSize(in, 4<<10))
 	for {
 		op, err := ops.Read()
@@ -146,25 +167,34 @@ func (b *batch) build(ctx context.Context, w *wanted, in *stream) (done apply.Do
 			break
 		}
 		if err != nil {
-			return done, in.why(err)
+			return done, false, in.why(err)
 		}
 		if err := builder.Apply(op); err != nil {
-			return done, err
+			return done, false, err
+		}
+		same.add(op)
+		bytes += op.Length + int64(len(op.Data))
+		if op.Kind == delta.Copy && op.Base == w.part {
+			copies += op.Length
 		}
 	}
 	end, err := in.rest()
-	if err != nil {
-		return done, err
+	switch {
+	case err != nil:
+		return done, false, err
+	case !end.Whole:
+		return done, false, errCut
+	case same.old != nil:
+		f.Discard()
+		done, err = b.c.s.tree.Put(w.entry.Path, a, b.Keep)
+	default:
+		sent = true
+		done, err = f.Place()
 	}
-	if !end.Whole {
-		return done, errCut
-	}
-	placed = true
-	done, err = f.Place()
 	if err == nil && b.large() {
 		err = b.c.s.tree.DropPartial(w.entry.Path)
 	}
-	return done, err
+	return done, sent, err
 }
 
 // output is a file of a delta.Builder.
@@ -178,7 +208,7 @@ func (o output) Truncate(size int64) error {
 
 // worthKeeping reports whether somebody may go on with a part after an error.
 func worthKeeping(err error) bool {
-	return !errors.Is(err, delta.ErrSum) && !errors.Is(err, delta.ErrMalformed) && apply.KindOf(err) != apply.Full
+	return err != nil && !errors.Is(err, delta.ErrSum) && !errors.Is(err, delta.ErrMalformed) && apply.KindOf(err) != apply.Full
 }
 
 // stream is the content of one file, up to its ContentEnd.

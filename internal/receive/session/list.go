@@ -19,51 +19,88 @@ import (
 type comparison struct {
 	c       *conn
 	content bool
+	// room is how many Listings the sender has room for, and waiting are its questions that came while there was none.
+	room    int
+	waiting []*wire.Dir
 }
 
 // run answers questions until the sender ends. An error is one of the connection.
 func (q *comparison) run(ctx context.Context) error {
+	q.room = wire.MaxListings
 	for {
-		m, err := q.c.read()
+		over, err := q.take()
+		for err == nil && len(q.waiting) > 0 {
+			next := q.waiting[0]
+			q.waiting = q.waiting[1:]
+			err = q.answer(ctx, next)
+		}
 		if err != nil {
 			return err
 		}
-		switch m := m.(type) {
-		case *wire.Alive:
-		case *wire.Dir:
-			err = q.answer(ctx, m)
-		case *wire.End:
+		if over {
 			return q.c.say(&wire.Done{})
-		default:
-			err = fmt.Errorf("%T in a comparison: %w", m, wire.ErrFrame)
-		}
-		if err != nil {
-			return err
 		}
 	}
 }
 
-// piece is how many entries go in one message at the most; each has some 300 bytes at the worst, beside what a symlink holds.
-const piece = 128
+// take reads a message, and reports whether it is the end.
+func (q *comparison) take() (over bool, err error) {
+	m, err := q.c.read()
+	if err != nil {
+		return false, err
+	}
+	switch m := m.(type) {
+	case *wire.Alive:
+	case *wire.Dir:
+		q.waiting = append(q.waiting, m)
+	case *wire.More:
+		q.room += m.Listings
+	case *wire.End:
+		over = true
+	default:
+		return false, fmt.Errorf("%T in a comparison: %w", m, wire.ErrFrame)
+	}
+	if len(q.waiting) > wire.MaxQuestions || q.room > wire.MaxListings {
+		return false, fmt.Errorf("%d questions, and room for %d answers: %w", len(q.waiting), q.room, wire.ErrFrame)
+	}
+	return over, nil
+}
+
+// put sends a Listing as soon as the sender has room for it.
+func (q *comparison) put(m *wire.Listing) error {
+	for q.room == 0 {
+		over, err := q.take()
+		if err == nil && over {
+			err = fmt.Errorf("the end of a comparison before its answers: %w", wire.ErrFrame)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	q.room--
+	return q.c.put(m)
+}
 
 func (q *comparison) answer(ctx context.Context, m *wire.Dir) error {
 	all, err := q.list(ctx, m.Path)
 	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case apply.KindOf(err) == apply.NoParent:
-		return q.c.put(&wire.Listing{Absent: true, Last: true})
+		return q.put(&wire.Listing{Absent: true, Last: true})
 	case err != nil:
-		return q.c.put(&wire.Listing{Unknown: true, Last: true, Text: cut(err.Error())})
+		return q.put(&wire.Listing{Unknown: true, Last: true, Text: cut(err.Error())})
 	}
 	if sum := q.c.s.facts().SumOf(all); !m.All && sum == m.Sum {
-		return q.c.put(&wire.Listing{Equal: true, Last: true})
+		return q.put(&wire.Listing{Equal: true, Last: true})
 	}
-	for len(all) > piece {
-		if err := q.c.put(&wire.Listing{Entries: all[:piece]}); err != nil {
+	for len(all) > wire.MaxListed {
+		if err := q.put(&wire.Listing{Entries: all[:wire.MaxListed]}); err != nil {
 			return err
 		}
-		all = all[piece:]
+		all = all[wire.MaxListed:]
 	}
-	return q.c.put(&wire.Listing{Entries: all, Last: true})
+	return q.put(&wire.Listing{Entries: all, Last: true})
 }
 
 // list is what is in a directory, and the directory itself.
@@ -120,7 +157,7 @@ func (q *comparison) entry(ctx context.Context, dir *os.File, name string) (l wi
 			l.Attr.Link = strings.TrimPrefix(l.Attr.Link, Munged)
 		}
 	case q.content && l.Attr.IsRegular():
-		l.Sum, err = wire.SumFile(ctx, int(dir.Fd()), name)
+		l.Sum, err = wire.SumFile(int(dir.Fd()), name, func(int) error { return ctx.Err() })
 	}
 	return l, err
 }

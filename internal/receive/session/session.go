@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -54,7 +55,8 @@ type Server struct {
 
 // target is whoever replicates here under one name. One session of it is let in at a time.
 type target struct {
-	turn sync.Mutex // held while a session is let in
+	users int        // guarded by the lock of the server: connections that were or are to be let in
+	turn  sync.Mutex // held while a session is let in
 
 	mu      sync.Mutex
 	session [wire.SessionSize]byte
@@ -66,7 +68,9 @@ func New(tree *apply.Tree, o Options) *Server {
 	o.Timeout = orDefault(o.Timeout, time.Minute)
 	o.SyncEvery = orDefault(o.SyncEvery, 2*time.Second)
 	o.SyncBytes = orDefault(o.SyncBytes, 256<<20)
-	return &Server{o: o, tree: tree, sync: newSyncer(tree, o), targets: map[string]*target{}}
+	s := &Server{o: o, tree: tree, targets: map[string]*target{}}
+	s.sync = newSyncer(tree, o, s.unsure)
+	return s
 }
 
 func orDefault[T time.Duration | int64](v, def T) T {
@@ -82,13 +86,17 @@ func (s *Server) Run(ctx context.Context) { s.sync.run(ctx) }
 // Serve serves one connection until it ends, or ctx does. It closes it. readOnly, when not empty, is why updates are refused, with what
 // to do about it.
 func (s *Server) Serve(ctx context.Context, nc net.Conn, readOnly string) error {
-	c := &conn{s: s, nc: nc, readOnly: readOnly, r: wire.NewReader(nc), w: wire.NewWriter(nc), over: make(chan struct{})}
+	ctx, cancel := context.WithCancel(ctx)
+	c := &conn{
+		s: s, nc: nc, readOnly: readOnly,
+		r: wire.NewReader(nc), w: wire.NewWriter(nc), cancel: cancel, over: make(chan struct{}), news: make(chan struct{}, 1),
+	}
 	defer close(c.over)
-	defer nc.Close()
+	defer c.close()
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
 	err := c.serve(ctx)
-	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err
@@ -102,6 +110,7 @@ func (s *Server) greet(c *conn, m *wire.Hello) {
 		t = &target{conns: map[*conn]struct{}{}}
 		s.targets[m.Target] = t
 	}
+	t.users++
 	s.mu.Unlock()
 	t.turn.Lock()
 	defer t.turn.Unlock()
@@ -109,7 +118,7 @@ func (s *Server) greet(c *conn, m *wire.Hello) {
 	var old []*conn
 	if t.session != m.Session {
 		for other := range t.conns {
-			other.nc.Close()
+			other.close()
 			old = append(old, other)
 		}
 		t.session, t.conns = m.Session, map[*conn]struct{}{}
@@ -121,17 +130,33 @@ func (s *Server) greet(c *conn, m *wire.Hello) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.conns[c] = struct{}{}
-	c.target = t
+	c.target, c.name = t, m.Target
 }
 
-// leave forgets a connection.
+// leave forgets a connection that was let in.
 func (s *Server) leave(c *conn) {
-	if c.target == nil {
-		return
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := c.target
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.conns, c)
+	if t.users--; t.users == 0 {
+		delete(s.targets, c.name)
 	}
-	c.target.mu.Lock()
-	defer c.target.mu.Unlock()
-	delete(c.target.conns, c)
+}
+
+// unsure ends all connections: what was acked over them may not come to the disk any more, and each sender is to look at it again.
+func (s *Server) unsure() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.targets {
+		t.mu.Lock()
+		for c := range t.conns {
+			c.close()
+		}
+		t.mu.Unlock()
+	}
 }
 
 // facts are what the directory can store.

@@ -2,19 +2,20 @@ package session
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"sersync/internal/apply"
-	"sersync/internal/wire"
 )
 
 // syncer brings to the disk what was changed, some time after it was.
 type syncer struct {
-	tree  *apply.Tree
-	every time.Duration
-	most  int64
-	wake  chan struct{}
+	tree   *apply.Tree
+	every  time.Duration
+	most   int64
+	unsure func() // called when something may be lost
+	wake   chan struct{}
 
 	mu sync.Mutex
 	// bytes are not on the disk for sure; changed counts what was changed so far, durable what of it is on the disk.
@@ -22,27 +23,25 @@ type syncer struct {
 	changed, durable uint64
 	since            time.Time
 	news             chan struct{} // closed, and made anew, when durable grows
-	err              error
 }
 
-func newSyncer(tree *apply.Tree, o Options) *syncer {
-	return &syncer{tree: tree, every: o.SyncEvery, most: o.SyncBytes, wake: make(chan struct{}, 1), news: make(chan struct{})}
+func newSyncer(tree *apply.Tree, o Options, unsure func()) *syncer {
+	return &syncer{tree: tree, every: o.SyncEvery, most: o.SyncBytes, unsure: unsure, wake: make(chan struct{}, 1), news: make(chan struct{})}
 }
 
-// note says that a batch changed something, with so many bytes. It returns what durable has to be for that to be on the disk.
-func (s *syncer) note(bytes int64) uint64 {
+// note says that a batch changed something, with so many bytes.
+func (s *syncer) note(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.changed == s.durable {
+	first := s.changed == s.durable
+	if first {
 		s.since = time.Now()
 	}
 	s.changed++
 	s.bytes += bytes
-	select {
-	case s.wake <- struct{}{}:
-	default:
+	if first || s.bytes >= s.most {
+		poke(s.wake)
 	}
-	return s.changed
 }
 
 // now is what durable has to be for all that was changed so far to be on the disk.
@@ -74,11 +73,12 @@ func (s *syncer) run(ctx context.Context) {
 			continue
 		case <-timer.C:
 		}
-		_ = s.sync() // a disk that fails is told of by the batches; nothing is durable meanwhile
+		_ = s.sync() // whoever looks again at what may be lost finds a disk that fails
 	}
 }
 
-// sync brings all that was changed so far to the disk.
+// sync brings all that was changed so far to the disk. The kernel tells of what it could not write once, and takes it for
+// written from then on.
 func (s *syncer) sync() error {
 	s.mu.Lock()
 	upTo, bytes := s.changed, s.bytes
@@ -88,6 +88,9 @@ func (s *syncer) sync() error {
 		return nil
 	}
 	err := s.tree.Sync()
+	if err != nil {
+		s.unsure()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
@@ -106,21 +109,18 @@ func (s *syncer) sync() error {
 
 // tell tells the sender of a connection which of its batches are on the disk.
 func (s *syncer) tell(ctx context.Context, c *conn) {
-	var told uint64
 	for {
 		s.mu.Lock()
 		durable, news := s.durable, s.news
 		s.mu.Unlock()
-		if n := c.durable(durable); n > told {
-			told = n
-			if c.say(&wire.Durable{Batch: n}) != nil {
-				return
-			}
+		if errors.Join(c.tell(durable), c.flush()) != nil {
+			return
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-news:
+		case <-c.news:
 		}
 	}
 }

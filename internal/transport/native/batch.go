@@ -16,8 +16,12 @@ import (
 	"sersync/internal/wire"
 )
 
-// offersMax is how many files may be offered that the target has not answered yet.
-const offersMax = 128
+// How many files may be offered that the target has not answered yet. For each one it may hold a signature in memory, which grows
+// with the size of the file, and open files.
+const (
+	offersMax = 128
+	largeMax  = 4
+)
 
 // entryBytes is about what goes over for a file beside its path and its content.
 const entryBytes = 48
@@ -32,13 +36,15 @@ type batch struct {
 	looks *scan.Looks
 	// parents are the directories above the paths that went along.
 	parents map[change.Path]struct{}
-	buf     []byte
+	// buf and second are for small files.
+	buf, second []byte
 
 	mu sync.Mutex
 	// sent are the paths in the order in which they went over: the index in a Result or a Want.
 	sent    []sent
 	open    int   // guarded by mu: offers without an answer
 	wanted  []int // guarded by mu: offers that the target wants, in order
+	held    int   // guarded by mu: bytes of signatures
 	news    chan struct{}
 	report  transport.Report
 	refused *transport.Error // guarded by mu
@@ -52,9 +58,13 @@ type sent struct {
 	// offered is what a file was when it was offered, and tried how often it was.
 	offered change.Stat
 	tried   int
-	// signature is what the target has of it.
+	// signature is what the target has of it; unheeded when there are too many.
 	signature []byte
-	waiting   bool
+	unheeded  bool
+	// waiting: it is offered, and there is no answer. asked: the target wants it.
+	waiting, asked bool
+	// told and limited: something was said of it.
+	told, limited bool
 	// bytes are what went over for its content.
 	bytes int64
 }
@@ -70,19 +80,27 @@ func (t *Transport) Apply(ctx context.Context, b transport.Batch) (transport.Rep
 			Kind: transport.Away, Err: errors.New("the connection ended before all that was acked was on the target's disk"),
 		}
 	}
+	root, err := scan.RootOf(b.Root)
+	if err != nil {
+		return transport.Report{}, &transport.Error{Kind: transport.SourceGone, Err: err}
+	}
 	c, err := t.take(ctx)
 	if err != nil {
 		return transport.Report{}, err
 	}
 	j := &batch{
-		Batch: b, c: c, parents: map[change.Path]struct{}{}, news: make(chan struct{}, 1), done: make(chan struct{}),
+		Batch: b, c: c, looks: root.Looks(), parents: map[change.Path]struct{}{}, news: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	c.listen(j.take)
 	stop := context.AfterFunc(ctx, func() { j.abandon() })
 	err = j.run(ctx, t.o.Durable)
 	stop()
 	c.silence()
-	t.give(c, err == nil)
+	if err != nil || j.refused != nil && j.refused.Lost {
+		t.end(c)
+	} else {
+		t.give(c)
+	}
 	switch {
 	case err != nil:
 		return transport.Report{}, t.away(ctx, err)
@@ -120,14 +138,10 @@ func (b *batch) removes() bool { return b.Op == transport.Remove || b.Op == tran
 
 // run sends a batch and waits for its end.
 func (b *batch) run(ctx context.Context, durable bool) error {
-	root, err := scan.RootOf(b.Root)
-	if err != nil {
-		return &transport.Error{Kind: transport.SourceGone, Err: err}
-	}
-	b.looks = root.Looks()
 	defer b.looks.Close()
 	b.c.begin()
-	if err := b.c.w.Write(&wire.Begin{Op: b.Op, Keep: b.Keep, Durable: durable}); err != nil {
+	err := b.c.put(&wire.Begin{Op: b.Op, Keep: b.Keep, Durable: durable})
+	if err != nil {
 		return err
 	}
 	if b.removes() {
@@ -138,7 +152,7 @@ func (b *batch) run(ctx context.Context, durable bool) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(b.c.w.Write(&wire.End{}), b.c.w.Flush()); err != nil {
+	if err := b.c.say(&wire.End{}); err != nil {
 		return err
 	}
 	_, err = await(context.WithoutCancel(ctx), b.c, b.done)
@@ -155,7 +169,7 @@ func (b *batch) removals() error {
 		b.mu.Lock()
 		b.sent = append(b.sent, sent{path: p})
 		b.mu.Unlock()
-		if err := b.c.w.Write(&wire.Remove{Path: p}); err != nil {
+		if err := b.c.put(&wire.Remove{Path: p}); err != nil {
 			return err
 		}
 	}
@@ -174,6 +188,10 @@ func comparePaths(x, y change.Path) int {
 }
 
 func (b *batch) updates(ctx context.Context) error {
+	most := offersMax
+	if b.large() {
+		most = largeMax
+	}
 	for _, i := range b.inOrder() {
 		p, seen := b.Paths[i], transport.Seen{}
 		if b.Seen != nil {
@@ -185,7 +203,7 @@ func (b *batch) updates(ctx context.Context) error {
 		if err := b.path(p, seen); err != nil {
 			return err
 		}
-		if err := b.serve(ctx, offersMax); err != nil || b.stopped(ctx) {
+		if err := b.serve(ctx, most); err != nil || b.stopped(ctx) {
 			return err
 		}
 	}
@@ -210,13 +228,16 @@ func (b *batch) path(p change.Path, seen transport.Seen) error {
 	e := &wire.Entry{Path: p}
 	if read, ok := b.Reads.Get(p, seen.Seq); ok && seen.Seq > 0 && b.Op == transport.Update {
 		e.Attr, e.Inline, e.Content, e.Sum = wire.AttrOf(read.Stat), true, read.Content, read.Sum
+		e.HasXattrs, e.Xattrs = read.HasXattrs, read.Xattrs
 		return b.put(e, sent{path: p})
 	}
 	st, err := b.inline(e, p)
 	if err != nil {
 		return b.entry(p, 0)
 	}
-	b.Reads.Put(p, transport.Read{Seq: b.Seq, Stat: st, Content: e.Content, Sum: e.Sum})
+	b.Reads.Put(p, transport.Read{
+		Seq: b.Seq, Stat: st, Content: e.Content, Sum: e.Sum, HasXattrs: e.HasXattrs, Xattrs: e.Xattrs,
+	})
 	return b.put(e, sent{path: p})
 }
 
@@ -229,7 +250,7 @@ func (b *batch) put(e *wire.Entry, s sent) error {
 		b.open++
 	}
 	b.mu.Unlock()
-	return b.c.w.Write(e)
+	return b.c.put(e)
 }
 
 // stopped reports whether nobody wants the rest.
@@ -256,7 +277,7 @@ func (b *batch) above(p change.Path) error {
 	if err != nil || seen.At != dir || !seen.Stat.IsDir() {
 		return nil // what is below it is looked at by itself
 	}
-	return b.c.w.Write(&wire.Entry{Path: dir, Attr: wire.AttrOf(seen.Stat), Parent: true})
+	return b.c.put(&wire.Entry{Path: dir, Attr: wire.AttrOf(seen.Stat), Parent: true})
 }
 
 // entry sends a path as it is now. What is missing is left as it is over there.
@@ -276,6 +297,9 @@ func (b *batch) entry(p change.Path, tried int) error {
 		_, err = b.inline(e, p)
 	case seen.Stat.IsRegular():
 		s.offered, s.waiting = seen.Stat, true
+		err = b.xattrsAt(e, p)
+	case seen.Stat.IsDir():
+		err = b.xattrsAt(e, p)
 	case e.Attr.Type() == unix.S_IFLNK:
 		e.Attr.Link, err = b.looks.Readlink(p)
 	}
@@ -295,53 +319,34 @@ var errOther = errors.New("it is something else by now")
 // inline reads a small file into an entry, and says what it is.
 func (b *batch) inline(e *wire.Entry, p change.Path) (change.Stat, error) {
 	if b.buf == nil {
-		b.buf = make([]byte, wire.MaxInline+1)
+		b.buf, b.second = make([]byte, wire.MaxInline), make([]byte, wire.MaxInline)
 	}
 	for range tries {
-		fd, st, err := b.looks.Open(p)
-		if err != nil {
+		st, err := b.read(e, p)
+		if !errors.Is(err, errMoves) {
 			return st, err
-		}
-		var after change.Stat
-		n := 0
-		if st.IsRegular() && st.Size <= wire.MaxInline {
-			n, after, err = readAll(fd, b.buf[:st.Size])
-		}
-		unix.Close(fd)
-		switch {
-		case !st.IsRegular() || st.Size > wire.MaxInline:
-			return st, errOther
-		case err != nil:
-			return st, err
-		case int64(n) == st.Size && after == st:
-			e.Attr, e.Inline, e.Content = wire.AttrOf(st), true, b.buf[:n]
-			e.Sum = wire.SumBytes(e.Content)
-			return st, nil
 		}
 	}
-	return change.Stat{}, errors.New("it changes while it is read")
+	return change.Stat{}, errMoves
 }
 
-// readAll fills buf, and says what the file was after that.
-func readAll(fd int, buf []byte) (n int, after change.Stat, err error) {
-	for n < len(buf) {
-		m, err := unix.Read(fd, buf[n:])
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return n, after, err
-		}
-		if m == 0 {
-			break
-		}
-		n += m
+func (b *batch) read(e *wire.Entry, p change.Path) (change.Stat, error) {
+	fd, st, err := b.looks.Open(p)
+	if err != nil {
+		return st, err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return n, after, err
+	defer unix.Close(fd)
+	if !st.IsRegular() || st.Size > wire.MaxInline {
+		return st, errOther
 	}
-	return n, change.StatOf(&st), nil
+	if e.Content, err = readStill(fd, st, b.buf, b.second); err != nil {
+		return st, err
+	}
+	if err := b.xattrs(e, fd); err != nil {
+		return st, err
+	}
+	e.Attr, e.Inline, e.Sum = wire.AttrOf(st), true, wire.SumBytes(e.Content)
+	return st, nil
 }
 
 // fail says that a path could not be read.
@@ -372,7 +377,7 @@ func (b *batch) serve(ctx context.Context, most int) error {
 		case !waiting:
 			return nil
 		}
-		if err := b.c.w.Flush(); err != nil {
+		if err := b.c.flush(); err != nil {
 			return err
 		}
 		if _, err := await(context.WithoutCancel(ctx), b.c, b.news); err != nil {
@@ -418,6 +423,14 @@ func (b *batch) result(m *wire.Result) error {
 		return fmt.Errorf("the result of path %d of %d: %w", m.Index, len(b.sent), wire.ErrFrame)
 	}
 	s := &b.sent[m.Index]
+	once := &s.told
+	if m.Outcome == wire.Limited {
+		once = &s.limited
+	}
+	if *once {
+		return fmt.Errorf("path %d has two results: %w", m.Index, wire.ErrFrame)
+	}
+	*once = true
 	if s.waiting {
 		s.waiting = false
 		b.open--
@@ -439,19 +452,30 @@ func (b *batch) result(m *wire.Result) error {
 	return nil
 }
 
-// signatureMax bounds what a target may say of what it has of one file, in bytes.
-const signatureMax = 64 << 20
+// What a target may say of what it has of one file, in bytes, and how much of that is kept of all. A file whose signature finds no room is sent
+// as a whole.
+const (
+	signatureMax  = 16 << 20
+	signaturesMax = 64 << 20
+)
 
 func (b *batch) want(m *wire.Want) error {
-	if m.Index >= len(b.sent) || !b.sent[m.Index].waiting {
+	if m.Index >= len(b.sent) || !b.sent[m.Index].waiting || b.sent[m.Index].asked {
 		return fmt.Errorf("content of path %d is wanted, which was not offered: %w", m.Index, wire.ErrFrame)
 	}
 	s := &b.sent[m.Index]
 	if len(s.signature)+len(m.Signature) > signatureMax {
 		return fmt.Errorf("a signature of more than %d bytes: %w", signatureMax, wire.ErrFrame)
 	}
-	s.signature = append(s.signature, m.Signature...)
+	if s.unheeded = s.unheeded || b.held+len(m.Signature) > signaturesMax; s.unheeded {
+		b.held -= len(s.signature)
+		s.signature = nil
+	} else {
+		b.held += len(m.Signature)
+		s.signature = append(s.signature, m.Signature...)
+	}
 	if m.Last {
+		s.asked = true
 		b.wanted = append(b.wanted, m.Index)
 	}
 	return nil

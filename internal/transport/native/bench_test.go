@@ -2,10 +2,7 @@ package native
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,84 +10,54 @@ import (
 	"sersync/internal/transport"
 )
 
-// BenchmarkOneChange is a change of 4 KiB, from its batch to its ack, one after the other.
+// benchFiles is how many files a batch has: as many as a sender takes at once.
+const benchFiles = 4096
+
+// BenchmarkSmallFiles is a batch of files of 4 KiB, new ones each time, over TCP and TLS, both sides in this process.
+func BenchmarkSmallFiles(b *testing.B) {
+	r := newRig(b)
+	tr := r.transport(Options{})
+	defer tr.Close()
+	src, root := source(b)
+	content := make([]byte, 4<<10)
+	var paths []change.Path
+	for i := range benchFiles {
+		paths = append(paths, change.Path(fmt.Sprintf("d%d/f%d", i%16, i)))
+	}
+	for round := 0; b.Loop(); round++ {
+		b.StopTimer()
+		for _, p := range paths {
+			copy(content, fmt.Sprint(round, p))
+			write(b, src, string(p), content)
+		}
+		b.StartTimer()
+		report, err := tr.Apply(b.Context(), transport.Batch{Op: transport.Update, Root: root, Paths: paths})
+		if err != nil || report.Files != benchFiles {
+			b.Fatal(report.Files, report.Failed, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/benchFiles, "µs/file")
+}
+
+// BenchmarkOneChange is one change of 4 KiB, from the call to the ack.
 func BenchmarkOneChange(b *testing.B) {
 	r := newRig(b)
 	tr := r.transport(Options{})
 	defer tr.Close()
-	src := b.TempDir()
-	root, err := os.Open(src)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer root.Close()
+	src, root := source(b)
+	content := make([]byte, 4<<10)
 	var took []time.Duration
-	for i := 0; b.Loop(); i++ {
-		content := strings.Repeat(string(rune('a'+i%26)), 4096)
-		if err := os.WriteFile(filepath.Join(src, "f"), []byte(content), 0o644); err != nil {
-			b.Fatal(err)
-		}
+	for round := 0; b.Loop(); round++ {
+		copy(content, fmt.Sprint(round))
+		write(b, src, "a/b/f", content)
 		start := time.Now()
-		if _, err := tr.Apply(b.Context(), transport.Batch{Op: transport.Update, Root: root, Paths: []change.Path{"f"}}); err != nil {
-			b.Fatal(err)
-		}
+		report, err := tr.Apply(b.Context(), transport.Batch{Op: transport.Update, Root: root, Paths: []change.Path{"a/b/f"}})
 		took = append(took, time.Since(start))
+		if err != nil || report.Files != 1 {
+			b.Fatal(report, err)
+		}
 	}
 	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
-}
-
-// BenchmarkBatch is a batch of 4096 files of 4 KiB, new ones or in the place of others.
-func BenchmarkBatch(b *testing.B) {
-	const files = 4096
-	for _, replace := range []bool{false, true} {
-		b.Run(fmt.Sprintf("replace=%v", replace), func(b *testing.B) {
-			r := newRig(b)
-			tr := r.transport(Options{})
-			defer tr.Close()
-			src := b.TempDir()
-			root, err := os.Open(src)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer root.Close()
-			var paths []change.Path
-			for i := range files {
-				paths = append(paths, change.Path(fmt.Sprintf("d%d/f%d", i%40, i)))
-			}
-			var total time.Duration
-			for i := 0; b.Loop(); i++ {
-				for _, p := range paths {
-					name := filepath.Join(src, string(p))
-					if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-						b.Fatal(err)
-					}
-					if err := os.WriteFile(name, []byte(strings.Repeat(string(rune('a'+i%26)), 4096)), 0o644); err != nil {
-						b.Fatal(err)
-					}
-				}
-				if !replace {
-					if _, err := tr.Apply(b.Context(), transport.Batch{Op: transport.Remove, Root: root, Paths: dirs(40)}); err != nil {
-						b.Fatal(err)
-					}
-				}
-				start := time.Now()
-				report, err := tr.Apply(b.Context(), transport.Batch{Op: transport.Update, Root: root, Paths: paths})
-				if err != nil || report.Files != files {
-					b.Fatalf("%d files, %v", report.Files, err)
-				}
-				total += time.Since(start)
-			}
-			b.ReportMetric(float64(total.Microseconds())/float64(b.N)/files, "us/file")
-		})
-	}
-}
-
-func dirs(n int) []change.Path {
-	var all []change.Path
-	for i := range n {
-		all = append(all, change.Path(fmt.Sprintf("d%d", i)))
-	}
-	return all
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }

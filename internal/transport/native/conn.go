@@ -19,18 +19,24 @@ import (
 var past = time.Unix(1, 0)
 
 // conn is one connection. What comes in is read by a goroutine of its own all the time, so that the target never waits for us to
-// read before it reads itself, and a dead peer is noticed while nothing is to be said.
+// read before it reads itself, and a dead peer is noticed while nothing is to be said. Another one tells the target that we are there.
 type conn struct {
 	nc      net.Conn
+	session [wire.SessionSize]byte
 	r       *wire.Reader
-	w       *wire.Writer // used by who took the connection
 	timeout time.Duration
 	facts   wire.Facts
 	program string
 
+	writing sync.Mutex
+	w       *wire.Writer // guarded by writing
+	spoke   bool         // guarded by writing: something was written since it was set to false
+
 	mu sync.Mutex
-	// begun are when the batches began that are not on the target's disk, the first of which has the number synced+1.
+	// begun are when the batches began that are not on the target's disk, the first of which has the number synced+1. flying: the
+	// last one of them is not over.
 	begun  []time.Time // guarded by mu
+	flying bool        // guarded by mu
 	synced uint64      // guarded by mu
 	// take is called with each message that comes in while a batch or a comparison is under way; nil when none is.
 	take func(wire.Message) error // guarded by mu
@@ -38,13 +44,58 @@ type conn struct {
 	gone chan struct{}            // closed when it ended
 }
 
-func newConn(nc net.Conn, timeout time.Duration, bound *rate.Limiter) *conn {
-	c := &conn{nc: nc, r: wire.NewReader(nc), timeout: timeout, gone: make(chan struct{})}
+func newConn(nc net.Conn, session [wire.SessionSize]byte, timeout time.Duration, bound *rate.Limiter) *conn {
+	c := &conn{nc: nc, session: session, r: wire.NewReader(nc), timeout: timeout, gone: make(chan struct{})}
 	c.w = wire.NewWriter(patient{c, bound})
 	return c
 }
 
-// patient writes to a connection for as long as anything moves.
+// put writes a message that may wait.
+func (c *conn) put(m wire.Message) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.w.Write(m)
+}
+
+// flush writes what waits.
+func (c *conn) flush() error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.spoke = true
+	return c.w.Flush()
+}
+
+// say writes a message at once.
+func (c *conn) say(m wire.Message) error { return errors.Join(c.put(m), c.flush()) }
+
+// sent is how many bytes were written so far.
+func (c *conn) sent() int64 {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.w.Sent()
+}
+
+// live tells the target now and then that we are there, until the connection ends.
+func (c *conn) live() {
+	tick := time.NewTicker(aliveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.gone:
+			return
+		case <-tick.C:
+		}
+		c.writing.Lock()
+		quiet := !c.spoke
+		c.spoke = false
+		c.writing.Unlock()
+		if quiet && c.say(&wire.Alive{}) != nil {
+			c.nc.Close()
+		}
+	}
+}
+
+// patient writes to a connection for as long as anything moves, or the target says that it is there.
 type patient struct {
 	c    *conn
 	rate *rate.Limiter
@@ -107,7 +158,8 @@ func (c *conn) took(m wire.Message) error {
 	defer c.mu.Unlock()
 	switch m := m.(type) {
 	case *wire.Alive:
-		return nil
+		// It may be too busy to read.
+		return c.nc.SetWriteDeadline(time.Now().Add(c.timeout))
 	case *wire.Durable:
 		n := m.Batch - c.synced
 		if m.Batch < c.synced || n > uint64(len(c.begun)) {
@@ -115,6 +167,10 @@ func (c *conn) took(m wire.Message) error {
 		}
 		c.begun, c.synced = c.begun[n:], m.Batch
 		return nil
+	}
+	switch m.(type) {
+	case *wire.Done, *wire.Refused:
+		c.flying = false
 	}
 	if c.take == nil {
 		return fmt.Errorf("%T that nobody asked for: %w", m, wire.ErrFrame)
@@ -126,14 +182,14 @@ func (c *conn) took(m wire.Message) error {
 func (c *conn) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.begun = append(c.begun, time.Now())
+	c.begun, c.flying = append(c.begun, time.Now()), true
 }
 
-// unsynced is when the oldest batch began that is not on the target's disk; zero when there is none.
+// unsynced is when the oldest batch began that is over and not on the target's disk; zero when there is none.
 func (c *conn) unsynced() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.begun) == 0 {
+	if len(c.begun) == 0 || len(c.begun) == 1 && c.flying {
 		return time.Time{}
 	}
 	return c.begun[0]

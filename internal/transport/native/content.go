@@ -18,6 +18,7 @@ func (b *batch) content(ctx context.Context, index int) error {
 	b.mu.Lock()
 	s := b.sent[index]
 	b.sent[index].signature = nil
+	b.held -= len(s.signature)
 	b.mu.Unlock()
 	var sig *delta.Signature
 	if len(s.signature) > 0 {
@@ -27,38 +28,30 @@ func (b *batch) content(ctx context.Context, index int) error {
 		}
 	}
 	end := &wire.ContentEnd{}
-	after, err := b.stream(ctx, index, s, sig)
+	err := b.stream(ctx, index, s, sig)
 	var lost *lostError
 	switch {
 	case errors.As(err, &lost):
 		return lost.error
-	case err == nil && grown(s.offered, after):
+	case err == nil:
 		end.Whole = true
-	case err == nil || errors.Is(err, errOther) || errors.Is(err, delta.ErrChanged):
-		return b.again(index, s)
-	case notThere(err) || ctx.Err() != nil:
+	case errors.Is(err, errMoves) || errors.Is(err, errOther) || errors.Is(err, delta.ErrChanged):
+		return b.again(s)
+	case notThere(err) || ctx.Err() != nil || errors.Is(err, errRefused):
 		// It went: whoever removed it is told of by an event. Or nobody wants it any more.
 	default:
 		b.fail(s.path, fmt.Errorf("read %q: %w", string(s.path), err))
 	}
-	return b.c.w.Write(end)
-}
-
-// grown reports whether a file is what it was before it was read, or only longer: what was read of it is what it was then.
-func grown(before, after change.Stat) bool {
-	if after.Size > before.Size && after.SameFile(before) {
-		return true
-	}
-	return before == after
+	return b.c.put(end)
 }
 
 // again offers a file anew that is not what was offered.
-func (b *batch) again(index int, s sent) error {
-	if err := b.c.w.Write(&wire.ContentEnd{}); err != nil {
+func (b *batch) again(s sent) error {
+	if err := b.c.put(&wire.ContentEnd{}); err != nil {
 		return err
 	}
 	if s.tried+1 == tries {
-		b.fail(s.path, fmt.Errorf("read %q: it changes all the time while it is read", string(s.path)))
+		b.fail(s.path, fmt.Errorf("read %q: %w", string(s.path), errMoves))
 		return nil
 	}
 	return b.entry(s.path, s.tried+1)
@@ -67,21 +60,22 @@ func (b *batch) again(index int, s sent) error {
 // lostError is one of the connection.
 type lostError struct{ error }
 
-// stream sends a file, and says what it was after that.
-func (b *batch) stream(ctx context.Context, index int, s sent, sig *delta.Signature) (after change.Stat, err error) {
+// stream sends a file. What went over is whole when there is no error.
+func (b *batch) stream(ctx context.Context, index int, s sent, sig *delta.Signature) error {
 	fd, st, err := b.looks.Open(s.path)
 	if err != nil {
-		return after, err
+		return err
 	}
 	file := os.NewFile(uintptr(fd), string(s.path))
 	defer file.Close()
-	if !grown(s.offered, st) {
-		return after, errOther
+	if st != s.offered && !longer(s.offered, st) {
+		return errOther
 	}
-	start := b.c.w.Sent()
+	settle(st)
+	start := b.c.sent()
 	var at, told int64
 	sum, err := delta.Diff(ctx, file, s.offered.Size, sig, func(op delta.Op) error {
-		if err := b.c.w.Write(&wire.Content{Op: op}); err != nil {
+		if err := b.c.put(&wire.Content{Op: op}); err != nil {
 			return &lostError{err}
 		}
 		at += op.Length + int64(len(op.Data))
@@ -92,22 +86,38 @@ func (b *batch) stream(ctx context.Context, index int, s sent, sig *delta.Signat
 		return b.unrefused()
 	})
 	if err != nil {
-		return after, err
+		return err
 	}
-	if err := b.c.w.Write(&wire.Content{Op: delta.Op{Kind: delta.End, Sum: sum}}); err != nil {
-		return after, &lostError{err}
+	if err := b.c.put(&wire.Content{Op: delta.Op{Kind: delta.End, Sum: sum}}); err != nil {
+		return &lostError{err}
 	}
 	if b.Progress != nil && b.large() {
 		b.Progress(at)
 	}
 	b.mu.Lock()
-	b.sent[index].bytes += b.c.w.Sent() - start
+	b.sent[index].bytes += b.c.sent() - start
 	b.mu.Unlock()
+	return b.proven(ctx, file, st, s.offered.Size, sig, sum)
+}
+
+// proven reports by errMoves that a file, which was st before it was read, is no proof of what was read.
+func (b *batch) proven(ctx context.Context, file *os.File, st change.Stat, size int64, sig *delta.Signature, sum delta.Sum) error {
 	var end unix.Stat_t
-	if err := unix.Fstat(fd, &end); err != nil {
-		return after, err
+	if err := unix.Fstat(int(file.Fd()), &end); err != nil {
+		return err
 	}
-	return change.StatOf(&end), nil
+	after := change.StatOf(&end)
+	switch {
+	case after == st:
+		return nil
+	case !longer(st, after):
+		return errMoves
+	}
+	again, err := delta.Diff(ctx, file, size, sig, func(delta.Op) error { return b.unrefused() })
+	if err == nil && again != sum {
+		err = errMoves
+	}
+	return err
 }
 
 // progressEvery is after how many bytes of a large file somebody is told.
@@ -118,7 +128,10 @@ func (b *batch) unrefused() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.refused != nil {
-		return context.Canceled
+		return errRefused
 	}
 	return nil
 }
+
+// errRefused: the target does nothing more of the batch.
+var errRefused = errors.New("the batch was refused")

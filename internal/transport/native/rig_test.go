@@ -2,14 +2,21 @@ package native
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"sersync/internal/apply"
+	"sersync/internal/change"
 	"sersync/internal/channel"
 	"sersync/internal/receive/session"
+	"sersync/internal/transport"
+	"sersync/internal/transport/transporttest"
 )
 
 // rig is a receiver on a free port of the loopback interface: login and session, as "sersync receive" has them.
@@ -19,6 +26,7 @@ type rig struct {
 	address  string
 	listener net.Listener
 	login    *channel.Server
+	serving  sync.WaitGroup
 
 	mu     sync.Mutex
 	server *session.Server
@@ -27,8 +35,11 @@ type rig struct {
 
 const secret = "open sesame"
 
-func newRig(t testing.TB) *rig {
-	r := &rig{TB: t, dir: t.TempDir()}
+// newRig starts a receiver.
+func newRig(t testing.TB) *rig { return newRigOf(t, t.TempDir(), session.Options{}) }
+
+func newRigOf(t testing.TB, dir string, o session.Options) *rig {
+	r := &rig{TB: t, dir: dir}
 	var err error
 	r.login, err = channel.NewServer(func(context.Context, string, string, net.Addr) (channel.Access, error) {
 		return channel.Access{Secret: []byte(secret)}, nil
@@ -40,7 +51,7 @@ func newRig(t testing.TB) *rig {
 		t.Fatal(err)
 	}
 	r.address = r.listener.Addr().String()
-	r.start()
+	r.start(o)
 	var accepting sync.WaitGroup
 	accepting.Go(func() {
 		for {
@@ -48,7 +59,7 @@ func newRig(t testing.TB) *rig {
 			if err != nil {
 				return
 			}
-			go r.serve(conn)
+			r.serving.Go(func() { r.serve(conn) })
 		}
 	})
 	t.Cleanup(func() {
@@ -60,13 +71,14 @@ func newRig(t testing.TB) *rig {
 }
 
 // start starts the server of the directory.
-func (r *rig) start() {
+func (r *rig) start(o session.Options) {
 	tree, err := apply.Open(r.dir, apply.Options{Owners: true, Devices: true, SetID: true})
 	if err != nil {
 		r.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	server := session.New(tree, session.Options{Program: "there", Log: slog.New(slog.DiscardHandler)})
+	o.Program, o.Log = "there", slog.New(slog.DiscardHandler)
+	server := session.New(tree, o)
 	var running sync.WaitGroup
 	running.Go(func() { server.Run(ctx) })
 	r.mu.Lock()
@@ -91,18 +103,96 @@ func (r *rig) serve(conn net.Conn) {
 }
 
 // dial is the Dial of a transport.
-func (r *rig) dial(ctx context.Context) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.address)
+func (r *rig) dial(ctx context.Context) (net.Conn, error) { return dialTo(ctx, r.address) }
+
+func dialTo(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
 	return channel.Client(ctx, conn, channel.Login{Module: "m", User: "u", Secret: []byte(secret)})
 }
 
+// by is the Dial of a transport that goes by a relay.
+func by(r *relay) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) { return dialTo(ctx, r.address()) }
+}
+
 func (r *rig) transport(o Options) *Transport {
 	if o.Dial == nil {
 		o.Dial = r.dial
 	}
-	o.Target, o.Program, o.Log = "test", "here", slog.New(slog.DiscardHandler)
+	if o.Target == "" {
+		o.Target = "test"
+	}
+	o.Program, o.Log = "here", slog.New(slog.DiscardHandler)
 	return New(o)
+}
+
+// patience is how long a state is waited for. No test is about how long something takes.
+const patience = time.Minute
+
+// poll waits for a state.
+func poll(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !done(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not after %v", what, patience)
+		}
+	}
+}
+
+// source is a directory to send, and the same open.
+func source(t testing.TB) (string, *os.File) {
+	t.Helper()
+	dir := t.TempDir()
+	root, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return dir, root
+}
+
+// write writes a file below dir, with parents.
+func write(t testing.TB, dir, name string, content []byte) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, content, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// all are the paths of everything below dir.
+func all(t testing.TB, dir string) []change.Path {
+	t.Helper()
+	var paths []change.Path
+	for p := range transporttest.Tree(t, dir) {
+		if p != "." {
+			paths = append(paths, change.Path(p))
+		}
+	}
+	return paths
+}
+
+// send applies a batch that must succeed, path by path.
+func send(t testing.TB, tr transport.Transport, b transport.Batch) transport.Report {
+	t.Helper()
+	report, err := tr.Apply(context.Background(), b)
+	if err != nil || len(report.Failed) > 0 {
+		t.Fatalf("%v: %+v, %v", b.Op, report, err)
+	}
+	return report
+}
+
+// state is the state of the target that an error must be.
+func state(t testing.TB, err error, kind transport.Kind) *transport.Error {
+	t.Helper()
+	var te *transport.Error
+	if !errors.As(err, &te) || te.Kind != kind {
+		t.Fatalf("error %v, want a target that is %v", err, kind)
+	}
+	return te
 }

@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"sersync/internal/change"
 	"sersync/internal/filter"
@@ -18,10 +20,11 @@ import (
 	"sersync/internal/wire"
 )
 
-// Bounds of the questions that are not answered yet, with what this side lists in these directories.
+// entriesMax bounds what this side lists in the directories whose questions are not answered yet. extrasMax bounds how many directories
+// that the target has too much are to be asked about: what is in those beyond it is not told, and goes with them, or is found the next time.
 const (
-	questionsMax = 256
-	entriesMax   = 1 << 17
+	entriesMax = 1 << 17
+	extrasMax  = 1 << 18
 )
 
 // sweep is one comparison under way. A directory is asked about with a hash of what the source has in it; only where the target has something else is it
@@ -33,11 +36,18 @@ type sweep struct {
 	looks   *scan.Looks
 	yield   func(transport.Difference) error
 	exclude *filter.Filter
+	bound   *rate.Limiter
+	spoke   time.Time
+	// unread are files whose content could not be read; unknown says so of the first one.
+	unread  map[change.Path]struct{}
+	unknown *transport.Error
 
 	// todo are the directories to ask about, the next one last; asked those without a whole answer, with so many entries.
 	todo    []question
 	asked   []question
 	entries int
+	// dealt is how many answers were dealt with since the target was told, and extras how many directories of todo the target has too much.
+	dealt, extras int
 
 	mu      sync.Mutex
 	answers []*wire.Listing // guarded by mu
@@ -53,8 +63,10 @@ type question struct {
 	extra bool
 	// shallow: what is below its directories is not compared.
 	shallow bool
-	here    []wire.Listed
-	there   []wire.Listed
+	// here is what the source has, sorted by name; what is before at was compared. last is the last name that the target told.
+	here []wire.Listed
+	at   int
+	last *string
 }
 
 // errYield marks an error of the caller's own function.
@@ -77,14 +89,21 @@ func (t *Transport) Sweep(ctx context.Context, s transport.Sweep, yield func(tra
 	if err != nil {
 		return err
 	}
-	w := &sweep{Sweep: s, c: c, root: root, looks: root.Looks(), yield: yield, exclude: exclude, news: make(chan struct{}, 1)}
+	w := &sweep{
+		Sweep: s, c: c, root: root, looks: root.Looks(), yield: yield, exclude: exclude, bound: bound(s.Rate), news: make(chan struct{}, 1),
+		unread: map[change.Path]struct{}{},
+	}
 	defer w.looks.Close()
 	c.listen(w.take)
 	stop := context.AfterFunc(ctx, func() { c.nc.Close() })
 	err = w.run(ctx)
 	stop()
 	c.silence()
-	t.give(c, err == nil)
+	if err == nil {
+		t.give(c)
+	} else {
+		c.nc.Close() // it changed nothing: what else is under way goes on
+	}
 	var own errYield
 	switch {
 	case errors.As(err, &own):
@@ -93,8 +112,18 @@ func (t *Transport) Sweep(ctx context.Context, s transport.Sweep, yield func(tra
 		return t.away(ctx, err)
 	case w.refused != nil:
 		return w.refused
+	case w.unknown != nil:
+		return w.unknown
 	}
 	return nil
+}
+
+// bound is that of what is read here.
+func bound(perSecond int64) *rate.Limiter {
+	if perSecond <= 0 {
+		return rate.NewLimiter(rate.Inf, 0)
+	}
+	return rate.NewLimiter(rate.Limit(perSecond), wire.SumChunk)
 }
 
 // excludes is a filter of rsync patterns. One with a slash inside it matches at any depth there, and one that ends with three stars matches the
@@ -112,22 +141,25 @@ func excludes(patterns []string) (*filter.Filter, error) {
 }
 
 func (w *sweep) run(ctx context.Context) error {
-	if err := w.c.w.Write(&wire.Compare{Content: w.Content}); err != nil {
+	if err := w.c.put(&wire.Compare{Content: w.Content}); err != nil {
 		return err
 	}
 	for _, p := range slices.Backward(w.Under) {
 		w.todo = append(w.todo, question{path: p, shallow: w.Shallow})
 	}
 	for (len(w.todo) > 0 || len(w.asked) > 0) && ctx.Err() == nil {
-		if len(w.todo) > 0 && len(w.asked) < questionsMax && w.entries < entriesMax {
+		if len(w.todo) > 0 && len(w.asked) < wire.MaxQuestions && w.entries < entriesMax {
 			q := w.todo[len(w.todo)-1]
 			w.todo = w.todo[:len(w.todo)-1]
+			if q.extra {
+				w.extras--
+			}
 			if err := w.ask(ctx, q); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := w.c.w.Flush(); err != nil {
+		if err := w.c.flush(); err != nil {
 			return err
 		}
 		over, err := w.answer(ctx)
@@ -141,7 +173,7 @@ func (w *sweep) run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := errors.Join(w.c.w.Write(&wire.End{}), w.c.w.Flush()); err != nil {
+	if err := w.c.say(&wire.End{}); err != nil {
 		return err
 	}
 	for !w.over() {
@@ -165,6 +197,9 @@ func (w *sweep) take(m wire.Message) error {
 	defer poke(w.news)
 	switch m := m.(type) {
 	case *wire.Listing:
+		if len(w.answers) == wire.MaxListings {
+			return fmt.Errorf("more than %d answers that were not asked for: %w", wire.MaxListings, wire.ErrFrame)
+		}
 		w.answers = append(w.answers, m)
 	case *wire.Refused:
 		w.refused = refusal(m)
@@ -193,7 +228,7 @@ func (w *sweep) ask(ctx context.Context, q question) error {
 	}
 	w.asked = append(w.asked, q)
 	w.entries += len(q.here)
-	return w.c.w.Write(m)
+	return w.c.put(m)
 }
 
 // below puts the directories of the source in a directory on the list.
@@ -241,8 +276,14 @@ func (w *sweep) list(ctx context.Context, p change.Path) ([]wire.Listed, error) 
 				}
 			}
 			if w.Content && l.Attr.IsRegular() {
-				if l.Sum, err = wire.SumFile(ctx, int(dir.Fd()), name); err != nil {
+				l.Sum, err = wire.SumFile(int(dir.Fd()), name, func(n int) error { return w.pace(ctx, n) })
+				switch {
+				case notThere(err):
+					continue
+				case err != nil && ctx.Err() != nil:
 					return nil, err
+				case err != nil:
+					w.cannotRead(at, err)
 				}
 			}
 			all = append(all, l)
@@ -254,6 +295,26 @@ func (w *sweep) list(ctx context.Context, p change.Path) ([]wire.Listed, error) 
 			return nil, end
 		}
 	}
+}
+
+// cannotRead keeps that the content of a file is not known. The others are compared all the same.
+func (w *sweep) cannotRead(p change.Path, err error) {
+	if len(w.unread) == 0 {
+		w.unknown = &transport.Error{Kind: transport.Broken, Err: fmt.Errorf("compare %q by content: %w", string(p), err)}
+	}
+	w.unread[p] = struct{}{}
+}
+
+// pace waits while content is read faster than it may be, and tells the target now and then that we are there.
+func (w *sweep) pace(ctx context.Context, n int) error {
+	if err := w.bound.WaitN(ctx, n); err != nil {
+		return err
+	}
+	if time.Since(w.spoke) < aliveEvery {
+		return nil
+	}
+	w.spoke = time.Now()
+	return errors.Join(w.c.w.Write(&wire.Alive{}), w.c.w.Flush())
 }
 
 // left reports whether a path is left out of the comparison.
@@ -294,18 +355,29 @@ func (w *sweep) answer(ctx context.Context) (over bool, err error) {
 				Kind: transport.Broken, Err: fmt.Errorf("the target cannot list %q: %s", string(q.path), printable(m.Text)),
 			}
 		}
-		q.there = append(q.there, m.Entries...)
+		if err := errors.Join(w.tell(q, m), w.more()); err != nil {
+			return false, err
+		}
 		if !m.Last {
 			continue
 		}
-		err := w.tell(q, m)
 		w.entries -= len(q.here)
 		w.asked = w.asked[1:]
-		return false, err
+		return false, nil
 	}
 }
 
-// tell tells the differences in one directory.
+// more lets the target go on.
+func (w *sweep) more() error {
+	if w.dealt++; w.dealt < wire.MaxListings/2 {
+		return nil
+	}
+	n := w.dealt
+	w.dealt = 0
+	return w.c.say(&wire.More{Listings: n})
+}
+
+// tell tells the differences in one directory, of which m is the next piece that the target has.
 func (w *sweep) tell(q *question, m *wire.Listing) error {
 	switch {
 	case m.Equal:
@@ -315,45 +387,60 @@ func (w *sweep) tell(q *question, m *wire.Listing) error {
 	case m.Absent:
 		return w.tellMissing(q)
 	}
-	there := make(map[string]wire.Listed, len(q.there))
-	for _, l := range q.there {
-		p := q.path
-		if l.Name != "" {
-			p = p.Join(l.Name)
+	for _, l := range m.Entries {
+		proper := !strings.Contains(l.Name, "/") && (l.Name == "" || q.path.Join(l.Name).Valid())
+		if q.last == nil && l.Name != "" || q.last != nil && l.Name <= *q.last || !proper {
+			return fmt.Errorf("a listing with the name %q in a place where it cannot be: %w", l.Name, wire.ErrFrame)
 		}
-		if !p.Valid() || l.Name == "" && p != q.path {
-			return fmt.Errorf("a listing with the name %q: %w", l.Name, wire.ErrFrame)
-		}
-		if !w.left(p, l.Attr.IsDir()) {
-			there[l.Name] = l
-		}
-	}
-	for _, l := range q.here {
-		other, ok := there[l.Name]
-		delete(there, l.Name)
-		if ok && w.same(l, other) {
-			continue
-		}
-		if ok && l.Attr.Size == other.Attr.Size && l.Attr.Mtime == other.Attr.Mtime && l.Sum == other.Sum {
-			l.Attr.Size = 0 // nothing of its content is sent
-		}
-		if err := w.differs(q.path, l, !ok); err != nil {
+		q.last = &l.Name
+		if err := w.tellThere(q, l); err != nil {
 			return err
 		}
 	}
-	if !w.Extras {
+	if !m.Last {
 		return nil
 	}
-	for name, l := range there {
-		if name == "" {
-			continue
+	return w.tellHere(q, func(string) bool { return true })
+}
+
+// tellThere compares an entry that the target has.
+func (w *sweep) tellThere(q *question, l wire.Listed) error {
+	p := q.path
+	if l.Name != "" {
+		p = p.Join(l.Name)
+	}
+	if w.left(p, l.Attr.IsDir()) {
+		return nil
+	}
+	if err := w.tellHere(q, func(name string) bool { return name < l.Name }); err != nil {
+		return err
+	}
+	if q.at < len(q.here) && q.here[q.at].Name == l.Name {
+		mine := q.here[q.at]
+		q.at++
+		if _, unread := w.unread[p]; unread || w.same(mine, l) {
+			return nil
 		}
-		p := q.path.Join(name)
-		if err := w.tellOne(transport.Difference{Path: p, Extra: true, Dir: l.Attr.IsDir()}); err != nil {
+		if mine.Attr.Size == l.Attr.Size && mine.Attr.Mtime == l.Attr.Mtime && mine.Sum == l.Sum {
+			mine.Attr.Size = 0 // nothing of its content is sent
+		}
+		return w.differs(q.path, mine, false)
+	}
+	if !w.Extras || l.Name == "" {
+		return nil
+	}
+	if l.Attr.IsDir() && w.extras < extrasMax {
+		w.extras++
+		w.todo = append(w.todo, question{path: p, extra: true})
+	}
+	return w.tellOne(transport.Difference{Path: p, Extra: true, Dir: l.Attr.IsDir()})
+}
+
+// tellHere tells what the source has and the target has not, as long as it comes before.
+func (w *sweep) tellHere(q *question, before func(name string) bool) error {
+	for ; q.at < len(q.here) && before(q.here[q.at].Name); q.at++ {
+		if err := w.differs(q.path, q.here[q.at], true); err != nil {
 			return err
-		}
-		if l.Attr.IsDir() {
-			w.todo = append(w.todo, question{path: p, extra: true})
 		}
 	}
 	return nil

@@ -26,6 +26,9 @@ type Options struct {
 	Target string
 	// Durable: what is acked is on the target's disk.
 	Durable bool
+	// Settle is how long a receiver that we lost may go on with what it has, where none keeps the sessions of a target apart: over
+	// ssh each connection has a process of its own. 0 is not at all.
+	Settle time.Duration
 	// Timeout ends a connection over which nothing came or went for so long. Default 15 s.
 	Timeout time.Duration
 	// Bandwidth bounds what is sent, in bytes a second; 0 is no bound.
@@ -50,7 +53,7 @@ type Transport struct {
 	idle    []*conn            // guarded by mu: those of them that nobody uses
 	lost    time.Time          // guarded by mu: when the oldest batch began that was not on the disk when its connection ended
 	closed  bool
-	wg      sync.WaitGroup // the readers of connections
+	wg      sync.WaitGroup // what connections run
 }
 
 var _ transport.Syncer = (*Transport)(nil)
@@ -78,22 +81,34 @@ func (t *Transport) take(ctx context.Context) (*conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	for {
+		c, session := t.kept()
+		if c != nil {
+			return c, nil
+		}
+		c, err := t.connect(ctx, session)
+		if err == errSession {
+			continue
+		}
+		if err != nil {
+			return nil, t.away(ctx, err)
+		}
+		return c, nil
+	}
+}
+
+// kept is a connection that nobody uses, if there is one, and the session.
+func (t *Transport) kept() (*conn, [wire.SessionSize]byte) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	for len(t.idle) > 0 {
 		c := t.idle[len(t.idle)-1]
 		t.idle = t.idle[:len(t.idle)-1]
 		if c.alive() {
-			t.mu.Unlock()
-			return c, nil
+			return c, t.session
 		}
 	}
-	session := t.session
-	t.mu.Unlock()
-	c, err := t.connect(ctx, session)
-	if err != nil {
-		return nil, t.away(ctx, err)
-	}
-	return c, nil
+	return nil, t.session
 }
 
 // connect makes a connection of a session.
@@ -109,11 +124,16 @@ func (t *Transport) connect(ctx context.Context, session [wire.SessionSize]byte)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed || session != t.session {
+	switch {
+	case t.closed:
+		nc.Close()
+		return nil, net.ErrClosed
+	case session != t.session:
 		nc.Close()
 		return nil, errSession
 	}
 	t.conns[c] = struct{}{}
+	t.wg.Go(c.live)
 	t.wg.Go(func() {
 		c.read()
 		t.mu.Lock()
@@ -126,7 +146,7 @@ func (t *Transport) connect(ctx context.Context, session [wire.SessionSize]byte)
 	return c, nil
 }
 
-// errSession: another connection of the session ended badly meanwhile.
+// errSession: another connection of the session ended badly meanwhile, and another session began.
 var errSession = errors.New("the session was ended")
 
 // greet agrees on a version, and waits until nothing of an older session is at work.
@@ -134,9 +154,9 @@ func (t *Transport) greet(ctx context.Context, nc net.Conn, session [wire.Sessio
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(past) })
 	defer stop()
 	_ = nc.SetDeadline(time.Now().Add(t.o.Timeout))
-	c := newConn(nc, t.o.Timeout, t.rate)
+	c := newConn(nc, session, t.o.Timeout, t.rate)
 	hello := &wire.Hello{Oldest: wire.Oldest, Newest: wire.Version, Target: t.o.Target, Session: session, Program: t.o.Program}
-	if err := errors.Join(c.w.Write(hello), c.w.Flush()); err != nil {
+	if err := c.say(hello); err != nil {
 		return nil, err
 	}
 	for {
@@ -161,15 +181,22 @@ func (t *Transport) greet(ctx context.Context, nc net.Conn, session [wire.Sessio
 	}
 }
 
-// give takes a connection back from who took it. One that is not in a state to go on ends the session.
-func (t *Transport) give(c *conn, fit bool) {
+// give takes a connection back from who took it, which is in a state to go on.
+func (t *Transport) give(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if fit && !t.closed && c.alive() {
+	if c.session == t.session && c.alive() {
 		t.idle = append(t.idle, c)
-		return
 	}
-	t.drop()
+}
+
+// end ends the session of a connection on which a batch came to no end, or whose target has lost its directory.
+func (t *Transport) end(c *conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.session == t.session {
+		t.drop()
+	}
 }
 
 // Synced implements transport.Syncer. What a connection that ended had not brought to the disk counts until somebody asked.
@@ -222,7 +249,9 @@ func (t *Transport) away(ctx context.Context, err error) error {
 	if short := transport.Short(err); short != nil {
 		return short
 	}
-	return &transport.Error{Kind: transport.Away, Err: fmt.Errorf("talk to the target: %w", err)}
+	return &transport.Error{
+		Kind: transport.Away, Err: fmt.Errorf("talk to the target: %w", err), Unclean: t.o.Settle > 0, Settle: t.o.Settle,
+	}
 }
 
 // refusal is the error of a state of the target that it told.
@@ -236,7 +265,7 @@ func (t *Transport) Check(ctx context.Context) (transport.Facts, error) {
 	if err != nil {
 		return transport.Facts{}, err
 	}
-	defer t.give(c, true)
+	defer t.give(c)
 	f := transport.Facts{Here: "sersync " + t.o.Program, There: "sersync " + printable(c.program)}
 	if !c.facts.Owners {
 		f.Limits = append(f.Limits, "it sets no owners: files belong to the user of the module; set uid = root in its configuration for that")

@@ -333,21 +333,8 @@ func (t *Transport) Expire(ctx context.Context, before time.Time) ([]string, err
 		if len(paths) == 0 {
 			return nil
 		}
-		r, err := s.startRun(&t.o, remove, t.o.args(remove, t.old()))
-		if err != nil {
-			return startError(err)
-		}
-		c := newClassifier(&t.o, s.rootName(), remove, paths)
-		e := r.finish(ctx, listOf(remove, paths), t.limits(), func(line []byte) error {
-			c.output(line)
-			return nil
-		})
-		var report transport.Report
-		if err := c.verdict(e, 0, &report); err != nil {
-			return err
-		}
-		if len(report.Failed) > 0 {
-			return fmt.Errorf("empty the trash: %w", report.Failed[0].Err)
+		if err := t.removeThere(ctx, s, paths); err != nil {
+			return fmt.Errorf("empty the trash: %w", err)
 		}
 		return nil
 	})
@@ -355,4 +342,25 @@ func (t *Transport) Expire(ctx context.Context, before time.Time) ([]string, err
 		return nil, err
 	}
 	return old, nil
+}
+
+// removeThere removes paths with all that is below them, whether the source has them or not: s is that of an empty directory.
+func (t *Transport) removeThere(ctx context.Context, s *spawner, paths []change.Path) error {
+	r, err := s.startRun(&t.o, remove, t.o.args(remove, t.old()))
+	if err != nil {
+		return startError(err)
+	}
+	c := newClassifier(&t.o, s.rootName(), remove, paths)
+	e := r.finish(ctx, listOf(remove, paths), t.limits(), func(line []byte) error {
+		c.output(line)
+		return nil
+	})
+	var report transport.Report
+	if err := c.verdict(e, t.settle(), &report); err != nil {
+		return err
+	}
+	if len(report.Failed) > 0 {
+		return report.Failed[0].Err
+	}
+	return nil
 }

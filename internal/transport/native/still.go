@@ -1,0 +1,92 @@
+package native
+
+import (
+	"bytes"
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/change"
+)
+
+// A file that changes while it is read can come out as a mixture of versions, which no target may ever see. That it is the same file, with the
+// same times, before and after it was read is a proof that it did not change, but for one case: file systems tell time by a clock that
+// goes in steps (of 1 to 10 ms), and of two changes in one step the second one shows nowhere. Where there is no proof, the file is read
+// twice: what is read twice was there between the two.
+
+// clock is the time that a file system would give to a change now.
+func clock() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil {
+		return time.Now().UnixNano()
+	}
+	return ts.Nano()
+}
+
+// still reports whether a file that was st before it was read, at a time of the clock, and after it, was the same meanwhile for sure.
+func still(st, after change.Stat, at int64) bool { return after == st && st.Ctime < at }
+
+// longer reports whether a file has only grown, as far as can be seen: what it was may be its beginning.
+func longer(st, after change.Stat) bool { return after.Size > st.Size && after.SameFile(st) }
+
+// stepMax is longer than any step of the clock.
+const stepMax = 20 * time.Millisecond
+
+// settle waits until a change to a file that was st would show. A clock that is not ours, that of a server of files, may be ahead, and is
+// not waited for for long.
+func settle(st change.Stat) {
+	for end := time.Now().Add(stepMax); st.Ctime >= clock() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// errMoves: the file changes while it is read.
+var errMoves = errors.New("it changes all the time while it is read")
+
+// readStill reads a small file of which fd is open and st is known, or errMoves.
+func readStill(fd int, st change.Stat, buf, second []byte) ([]byte, error) {
+	at := clock()
+	b, after, err := readAll(fd, buf[:st.Size])
+	switch {
+	case err != nil:
+		return nil, err
+	case int64(len(b)) != st.Size:
+		return nil, errMoves
+	case still(st, after, at):
+		return b, nil
+	case after != st && !longer(st, after):
+		return nil, errMoves
+	}
+	again, after, err := readAll(fd, second[:st.Size])
+	switch {
+	case err != nil:
+		return nil, err
+	case after != st && !longer(st, after), !bytes.Equal(b, again):
+		return nil, errMoves
+	}
+	return b, nil
+}
+
+// readAll reads a file from its start until buf is full, and says what the file was after that.
+func readAll(fd int, buf []byte) (b []byte, after change.Stat, err error) {
+	n := 0
+	for n < len(buf) {
+		m, err := unix.Pread(fd, buf[n:], int64(n))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, after, err
+		}
+		if m == 0 {
+			break
+		}
+		n += m
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, after, err
+	}
+	return buf[:n], change.StatOf(&st), nil
+}
