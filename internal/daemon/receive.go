@@ -38,7 +38,11 @@ func openModule(ctx context.Context, at receive.Place, version string) (receive.
 	if at.Proc != nil {
 		o.OpenFiles = "self/fd"
 	}
-	tree, err := apply.Open(".", o)
+	name := m.Path
+	if at.Jailed {
+		name = "/"
+	}
+	tree, err := apply.Open(name, o)
 	if err != nil {
 		return nil, err
 	}

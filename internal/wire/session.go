@@ -210,13 +210,19 @@ func (l *Listed) encode(b []byte) []byte {
 // done at its End, so that they may form chains and rings. Its Result is Changed when it was done.
 type Move struct {
 	From, To change.Path
-	Attr     Attr
+	// Clear: what is at To goes first, with all that is below.
+	Clear bool
+	Attr  Attr
 }
 
 func (*Move) frame() Type { return typeMove }
 
 func (m *Move) encode(b []byte) []byte {
-	return m.Attr.encode(appendText(appendText(b, m.From), m.To))
+	return m.Attr.encode(append(appendText(appendText(b, m.From), m.To), flags(m.Clear)))
 }
 
-func (m *Move) decode(d *decoder) { m.From, m.To, m.Attr = d.path(), d.path(), d.attr() }
+func (m *Move) decode(d *decoder) {
+	m.From, m.To = d.path(), d.path()
+	d.flags(&m.Clear)
+	m.Attr = d.attr()
+}

@@ -40,7 +40,7 @@ func messages() []Message {
 		&Dir{Path: change.Root, All: true},
 		&Listing{Last: true, Text: "t", Entries: []Listed{{Attr: Attr{Mode: unix.S_IFDIR}}, {Name: "f", Attr: file, Sum: Sum{1}}}},
 		&More{Listings: 7},
-		&Move{From: "a", To: "b", Attr: file},
+		&Move{From: "a", To: "b", Clear: true, Attr: file},
 	}
 }
 

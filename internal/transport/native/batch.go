@@ -74,6 +74,11 @@ func (t *Transport) Apply(ctx context.Context, b transport.Batch) (transport.Rep
 	if err := ctx.Err(); err != nil {
 		return transport.Report{}, fmt.Errorf("%v: %w", b.Op, err)
 	}
+	return t.exchange(ctx, b, func(j *batch) error { return j.run(ctx, t.o.Durable) })
+}
+
+// exchange takes a connection for a batch, which do sends and waits for.
+func (t *Transport) exchange(ctx context.Context, b transport.Batch, do func(*batch) error) (transport.Report, error) {
 	if t.forgot() {
 		// Whoever sends looks at once again at what was acked since then, and only then goes on.
 		return transport.Report{}, &transport.Error{
@@ -93,8 +98,9 @@ func (t *Transport) Apply(ctx context.Context, b transport.Batch) (transport.Rep
 	}
 	c.listen(j.take)
 	stop := context.AfterFunc(ctx, func() { j.abandon() })
-	err = j.run(ctx, t.o.Durable)
+	err = do(j)
 	stop()
+	j.looks.Close()
 	c.silence()
 	if err != nil || j.refused != nil && j.refused.Lost {
 		t.end(c)
@@ -138,7 +144,6 @@ func (b *batch) removes() bool { return b.Op == transport.Remove || b.Op == tran
 
 // run sends a batch and waits for its end.
 func (b *batch) run(ctx context.Context, durable bool) error {
-	defer b.looks.Close()
 	b.c.begin()
 	err := b.c.put(&wire.Begin{Op: b.Op, Keep: b.Keep, Durable: durable})
 	if err != nil {
