@@ -12,7 +12,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -86,7 +85,7 @@ func (s *Server) Run(ctx context.Context) { s.sync.run(ctx) }
 // Serve serves one connection until it ends, or ctx does. It closes it. readOnly, when not empty, is why updates are refused, with what
 // to do about it.
 func (s *Server) Serve(ctx context.Context, nc net.Conn, readOnly string) error {
-	ctx, cancel := context.WithCancel(ctx)
+	within, cancel := context.WithCancel(ctx)
 	c := &conn{
 		s: s, nc: nc, readOnly: readOnly,
 		r: wire.NewReader(nc), w: wire.NewWriter(nc), cancel: cancel, over: make(chan struct{}), news: make(chan struct{}, 1),
@@ -95,8 +94,8 @@ func (s *Server) Serve(ctx context.Context, nc net.Conn, readOnly string) error 
 	defer c.close()
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
-	err := c.serve(ctx)
-	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+	err := c.serve(within)
+	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err

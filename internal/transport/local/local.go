@@ -44,6 +44,7 @@ type served struct {
 	tree   *apply.Tree
 	server *session.Server
 	id     fileID
+	ctx    context.Context
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 }
@@ -73,7 +74,7 @@ func (t *Transport) dial(context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	s.wg.Go(func() {
-		if err := s.server.Serve(t.ctx, there, ""); err != nil && t.o.Log != nil {
+		if err := s.server.Serve(s.ctx, there, ""); err != nil && t.o.Log != nil {
 			t.o.Log.Warn("the connection to a directory ended", "target", t.o.Dir, "error", err)
 		}
 	})
@@ -95,10 +96,10 @@ func (t *Transport) open() (*served, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, stop := context.WithCancel(t.ctx)
-	s := &served{tree: tree, id: id, stop: stop}
+	s := &served{tree: tree, id: id}
+	s.ctx, s.stop = context.WithCancel(t.ctx)
 	s.server = session.New(tree, session.Options{Program: t.o.Program, Log: t.o.Log})
-	s.wg.Go(func() { s.server.Run(ctx) })
+	s.wg.Go(func() { s.server.Run(s.ctx) })
 	t.served = s
 	return s, nil
 }
