@@ -35,6 +35,8 @@ type Options struct {
 	Devices bool
 	// SetID keeps setuid and setgid of files, and capabilities. Without it they are cleared, which is told as a limit.
 	SetID bool
+	// OpenFiles is where a process finds its open files by number. Default "/proc/self/fd"; it may be relative to the working directory.
+	OpenFiles string
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -52,7 +54,7 @@ type Attr struct {
 	Mtime int64
 	// Link is where a symlink leads.
 	Link string
-	// Xattrs are all extended attributes of the names that replicate (see xattr.go), when HasXattrs; otherwise they are left.
+	// Xattrs are all extended attributes of the names that replicate (Options.Replicates), when HasXattrs; otherwise they are left.
 	Xattrs    []Xattr
 	HasXattrs bool
 }
@@ -82,11 +84,10 @@ type Tree struct {
 	token   string
 	counter atomic.Uint64
 	// lasting: there is a disk that a loss of power can part from what readers see, and it tells when a file was born.
-	lasting bool
-	waiting waiting
-	grains  grains
-	// gate is held for reading by what changes a name, and for writing where Recover goes back to an old version.
-	gate sync.RWMutex
+	lasting  bool
+	waiting  waiting
+	grains   grains
+	recovery recovery
 	// times is held while times of directories are set.
 	times sync.Mutex
 }
@@ -95,6 +96,9 @@ type Tree struct {
 func Open(name string, o Options) (*Tree, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.OpenFiles == "" {
+		o.OpenFiles = "/proc/self/fd"
 	}
 	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -123,6 +127,7 @@ func (t *Tree) open(fd int) error {
 	_, _ = rand.Read(token[:])
 	t.token = hex.EncodeToString(token[:])
 	share(fd)
+	t.recovery.boot, _ = booted()
 	return nil
 }
 

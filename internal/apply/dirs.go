@@ -27,6 +27,7 @@ type dir struct {
 	path  change.Path
 	fd    int
 	dev   uint64
+	ino   uint64
 	since time.Time
 	// refs counts who uses it; place is nil once it is no longer kept. Both are guarded by the lock of dirs.
 	refs  int
@@ -66,7 +67,7 @@ func (t *Tree) openBeneath(p change.Path, flags uint64) (int, error) {
 // enter opens the directory p, or takes the one that is kept. The caller leaves it.
 func (t *Tree) enter(p change.Path) (*dir, error) {
 	if p == change.Root {
-		return t.top, nil
+		return t.top, t.recoverDir(p, t.top.fd)
 	}
 	if d := t.dirs.get(p); d != nil {
 		return d, nil
@@ -79,11 +80,15 @@ func (t *Tree) enter(p change.Path) (*dir, error) {
 		return nil, err
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	err = unix.Fstat(fd, &st)
+	if err == nil {
+		err = t.recoverDir(p, fd)
+	}
+	if err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
-	d := &dir{path: p, fd: fd, dev: st.Dev, since: time.Now(), refs: 1}
+	d := &dir{path: p, fd: fd, dev: st.Dev, ino: st.Ino, since: time.Now(), refs: 1}
 	t.dirs.put(d)
 	return d, nil
 }
@@ -93,6 +98,12 @@ func (k *dirs) hold(d *dir) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	d.refs++
+}
+
+// forget notes that this path leads elsewhere now.
+func (t *Tree) forget(p change.Path) {
+	t.dirs.forget(p)
+	t.recovery.forget(p)
 }
 
 func (t *Tree) leave(d *dir) {
@@ -105,6 +116,19 @@ func (t *Tree) leave(d *dir) {
 	if d.refs == 0 && d.place == nil {
 		unix.Close(d.fd)
 	}
+}
+
+// still reports whether the path of d, which is in use for long, leads to it yet.
+func (t *Tree) still(d *dir) bool {
+	if d == t.top || time.Since(d.since) <= fresh {
+		return true
+	}
+	now, err := t.enter(d.path)
+	if err != nil {
+		return false
+	}
+	defer t.leave(now)
+	return now.dev == d.dev && now.ino == d.ino
 }
 
 // within does something in the directory that holds p. When that turns out to have been removed, another may be in its place by
@@ -128,7 +152,7 @@ func (t *Tree) within(p change.Path, do func(d *dir, name string) error) error {
 		if !stale {
 			return err
 		}
-		t.dirs.forget(parent)
+		t.forget(parent)
 	}
 }
 
@@ -174,7 +198,7 @@ func (k *dirs) drop(d *dir) {
 	}
 }
 
-// forget drops p and what is below it: this path leads elsewhere now.
+// forget drops p and what is below it.
 func (k *dirs) forget(p change.Path) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

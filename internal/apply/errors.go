@@ -12,7 +12,7 @@ import (
 var (
 	// ErrInTheWay: something is in the place that must not be removed for this.
 	ErrInTheWay = errors.New("something else is in the way")
-	// ErrContent: the file has not the content that only its attributes were asked for, or less was written than it has.
+	// ErrContent: Put of a regular file that has to be made anew by Create; or another size was written than it is to have.
 	ErrContent = errors.New("the content is not all there")
 	// ErrDevices, ErrSetID: the Options forbid it.
 	ErrDevices = errors.New("device nodes are not allowed here")

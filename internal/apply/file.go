@@ -152,12 +152,13 @@ func (f *File) Place() (Done, error) {
 		return Done{}, f.t.fail("place", f.p, fmt.Errorf("%w: %d bytes of %d", ErrContent, f.end, f.a.Size))
 	}
 	done, err := f.dress()
+	if err == nil && !f.t.still(f.d) {
+		err = unix.ENOENT
+	}
 	if err == nil {
 		err = f.close() // a network file system may find here that there is no room
 	}
 	if err == nil {
-		f.t.gate.RLock()
-		defer f.t.gate.RUnlock()
 		err = f.t.place(f.d, f.tmp, f.p, f.keep)
 	}
 	if err != nil {
@@ -176,7 +177,7 @@ func (f *File) dress() (Done, error) {
 	if err := unix.Fstat(f.fd, &st); err != nil {
 		return Done{}, err
 	}
-	return f.t.dress(node{fd: f.fd}, &st, f.p, &f.a)
+	return f.t.dress(node{fd: f.fd, files: f.t.o.OpenFiles}, &st, f.p, &f.a)
 }
 
 // stretch makes a hole of what is at the end.

@@ -8,7 +8,7 @@ import (
 // write lock could be had is only asked. So Recover sees whether another living Tree, of this process or of another one, has the
 // same root, one above it, or one below it; and no Tree is ever in the way of another.
 
-// share takes the lock. Where there are no locks Recover does nothing.
+// share takes the lock. Where there are no locks nobody is alone.
 func share(fd int) {
 	_ = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_RDLCK})
 }

@@ -36,7 +36,8 @@ type Differs uint8
 const (
 	// Type: it is absent, or something else. Nothing more is said then.
 	Type Differs = 1 << iota
-	// Content: the size is another. The same size says nothing of the content.
+	// Content: the size is another, or the file differs and has other names, which may be outside of the tree and
+	// are not to change with it. The same size says nothing of the content.
 	Content
 	// Mtime, Mode and Owner, as far as they can be set here.
 	Mtime
@@ -69,11 +70,22 @@ func (t *Tree) Same(p change.Path, st change.Stat, a Attr) (Differs, error) {
 	if device(a.Mode) && st.Rdev != a.Rdev {
 		d |= Target
 	}
-	if a.kind() != unix.S_IFLNK && !a.HasXattrs {
-		return d, nil
+	if a.kind() == unix.S_IFLNK || a.HasXattrs {
+		more, err := t.sameInside(p, &a)
+		if err != nil || more == Type {
+			return more, err
+		}
+		d |= more
 	}
-	more, err := t.sameInside(p, &a)
-	return d | more, err
+	if st.IsRegular() && d != 0 && t.shared(p, st.Links) {
+		d |= Content
+	}
+	return d, nil
+}
+
+// shared reports whether a file has names that are not ours.
+func (t *Tree) shared(p change.Path, links uint32) bool {
+	return links > 1 && (links > 2 || !t.waiting.has(p))
 }
 
 // sameInside compares what a look does not tell.
@@ -104,10 +116,10 @@ func (t *Tree) sameInside(p change.Path, a *Attr) (d Differs, err error) {
 // visit opens p, which may be the root, whatever it is.
 func (t *Tree) visit(p change.Path, do func(node) error) error {
 	if p == change.Root {
-		return do(node{fd: t.top.fd})
+		return do(node{fd: t.top.fd, files: t.o.OpenFiles})
 	}
 	return t.within(p, func(d *dir, name string) error {
-		n, err := openNode(d, name)
+		n, err := t.openNode(d, name)
 		if err != nil {
 			return err
 		}

@@ -16,56 +16,43 @@ type Move struct{ From, To change.Path }
 // Rename does those moves whose From is there and whose To is free, or becomes free by them: names may be exchanged. It says of each
 // move why it was not done, nil when it was. What was not done is where it was, as far as that can be.
 func (t *Tree) Rename(moves []Move) []error {
-	t.gate.RLock()
-	defer t.gate.RUnlock()
 	errs := make([]error, len(moves))
-	apart := apart(moves)
-	if t.mustSync(moves, apart) {
+	free := apart(moves)
+	if slices.Contains(free, false) && t.waiting.has(change.Root) { // too entangled to follow
 		if err := t.Sync(); err != nil {
 			return slices.Repeat([]error{err}, len(moves))
 		}
 	}
 	var tangled []int
 	for i, m := range moves {
-		if apart[i] {
+		if free[i] {
 			errs[i] = t.move(m)
 		} else {
 			tangled = append(tangled, i)
 		}
 	}
 	// The deepest is taken away first, and put down last.
-	aside := make([]*aside, len(moves))
+	parked := make([]*aside, len(moves))
 	byDepth(tangled, func(i int) change.Path { return moves[i].From })
 	for _, i := range slices.Backward(tangled) {
-		aside[i], errs[i] = t.putAside(moves[i])
+		parked[i], errs[i] = t.putAside(moves[i])
 	}
 	byDepth(tangled, func(i int) change.Path { return moves[i].To })
 	for _, i := range tangled {
-		if aside[i] != nil {
-			errs[i] = t.putBack(aside[i], moves[i])
+		if parked[i] != nil {
+			errs[i] = t.putBack(parked[i], moves[i])
 		}
 	}
 	return errs
 }
 
-// mustSync: an old version that waits belongs to the name of its file, and is found by the path of its directory.
-func (t *Tree) mustSync(moves []Move, apart []bool) bool {
-	if slices.Contains(apart, false) {
-		return t.waiting.has(change.Root)
-	}
-	return slices.ContainsFunc(moves, func(m Move) bool { return t.waiting.has(m.From) })
-}
-
 // apart says of each move whether it has nothing to do with the others: no path of it is one of theirs, nor above or below one.
 func apart(moves []Move) []bool {
 	owner := make(map[change.Path]int, 2*len(moves))
-	apart := make([]bool, len(moves))
-	for i := range apart {
-		apart[i] = true
-	}
+	free := slices.Repeat([]bool{true}, len(moves))
 	meet := func(i int, p change.Path) {
 		if other, ok := owner[p]; ok && other != i {
-			apart[i], apart[other] = false, false
+			free[i], free[other] = false, false
 		}
 	}
 	for i, m := range moves {
@@ -81,7 +68,7 @@ func apart(moves []Move) []bool {
 			}
 		}
 	}
-	return apart
+	return free
 }
 
 // byDepth sorts moves so that what is above comes first.
@@ -94,13 +81,58 @@ func byDepth(moves []int, path func(int) change.Path) {
 // move does a move that has nothing to do with others.
 func (t *Tree) move(m Move) error {
 	err := t.within(m.From, func(from *dir, name string) error {
-		return t.land(from, name, m)
+		settle, err := t.carry(from, m)
+		if err == nil {
+			err = t.land(from, name, m)
+			settle(err == nil)
+		}
+		return err
 	})
 	if err != nil {
 		return t.fail("rename", m.From, err)
 	}
 	t.waiting.moved(m.From, m.To)
 	return nil
+}
+
+// carry sees to what waits for the file m.From: it goes by the name of its file. It gets a second name, that is for m.To, before
+// the file is renamed; settle takes one of both away.
+func (t *Tree) carry(from *dir, m Move) (settle func(moved bool), err error) {
+	old := t.waiting.take(m.From)
+	if len(old) == 0 {
+		return func(bool) {}, nil
+	}
+	var fresh []string
+	settle = func(moved bool) {
+		if moved {
+			_ = t.reap(m.From.Parent(), old)
+			t.waiting.add(m.To.Parent(), fresh)
+		} else {
+			_ = t.reap(m.To.Parent(), fresh)
+			t.waiting.add(m.From.Parent(), old)
+		}
+	}
+	err = t.within(m.To, func(to *dir, name string) error {
+		for _, tmp := range old {
+			next := t.temp(name)
+			if err := unix.Linkat(from.fd, tmp, to.fd, next, 0); errors.Is(err, unix.ENOENT) {
+				continue // synced meanwhile
+			} else if err != nil {
+				return err
+			}
+			fresh = append(fresh, next)
+		}
+		return nil
+	})
+	if err == nil {
+		return settle, nil
+	}
+	settle(false)
+	if notThere(err) {
+		return nil, err
+	}
+	// A directory has no second name.
+	return func(bool) {}, t.Sync()
 }
 
 // land renames an entry to where m leads.
@@ -110,8 +142,8 @@ func (t *Tree) land(from *dir, name string, m Move) error {
 		t.touch(to)
 		return renameNew(from, name, to, other)
 	})
-	t.dirs.forget(m.From)
-	t.dirs.forget(m.To)
+	t.forget(m.From)
+	t.forget(m.To)
 	if errors.Is(err, unix.EEXIST) {
 		return ErrInTheWay
 	}
@@ -135,7 +167,7 @@ func (t *Tree) putAside(m Move) (*aside, error) {
 		a = &aside{d, tmp}
 		return nil
 	})
-	t.dirs.forget(m.From)
+	t.forget(m.From)
 	if err != nil {
 		return nil, t.fail("rename", m.From, err)
 	}

@@ -32,12 +32,15 @@ func hash(name string) string {
 }
 
 // isTemp reports whether the name of an entry is ours.
-func isTemp(name string) bool { return strings.HasPrefix(name, filter.TempPrefix) }
+func isTemp(name string) bool {
+	_, _, ok := parse(name)
+	return ok
+}
 
 // parse takes a temporary name apart.
 func parse(name string) (hash, token string, ok bool) {
-	rest := strings.TrimPrefix(name, filter.TempPrefix)
-	if len(rest) <= hashSize || rest[hashSize] != '.' {
+	rest, ok := strings.CutPrefix(name, filter.TempPrefix)
+	if !ok || len(rest) <= hashSize || rest[hashSize] != '.' {
 		return "", "", false
 	}
 	token, _, ok = strings.Cut(rest[hashSize+1:], "-")
@@ -46,5 +49,5 @@ func parse(name string) (hash, token string, ok bool) {
 
 // reserved reports whether a part of the path is a temporary name.
 func reserved(p change.Path) bool {
-	return isTemp(string(p)) || strings.Contains(string(p), "/"+filter.TempPrefix)
+	return strings.HasPrefix(string(p), filter.TempPrefix) || strings.Contains(string(p), "/"+filter.TempPrefix)
 }

@@ -12,12 +12,14 @@ import (
 type node struct {
 	fd   int
 	path bool
+	// files is where open files are found by number.
+	files string
 }
 
 // openNode opens an entry, whatever it is, a symlink itself.
-func openNode(d *dir, name string) (node, error) {
+func (t *Tree) openNode(d *dir, name string) (node, error) {
 	fd, err := unix.Openat(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	return node{fd, true}, err
+	return node{fd, true, t.o.OpenFiles}, err
 }
 
 func (n node) close() { unix.Close(n.fd) }
@@ -27,9 +29,12 @@ func (n node) stat() (st unix.Stat_t, err error) {
 	return st, err
 }
 
-func (n node) proc() string { return "/proc/self/fd/" + strconv.Itoa(n.fd) }
+func (n node) proc() string { return n.files + "/" + strconv.Itoa(n.fd) }
 
 func (n node) chown(uid, gid int) error {
+	if !n.path {
+		return unix.Fchown(n.fd, uid, gid)
+	}
 	return unix.Fchownat(n.fd, "", uid, gid, unix.AT_EMPTY_PATH)
 }
 

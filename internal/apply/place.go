@@ -17,6 +17,7 @@ const maxTries = 16
 // place gives the regular file tmp the name of p, in the same directory. Afterwards tmp is gone, or waits.
 func (t *Tree) place(d *dir, tmp string, p change.Path, keep bool) error {
 	t.touch(d)
+	// What is mounted below may be of a kind of which nothing is known.
 	if !t.lasting || d.dev != t.top.dev {
 		return t.overwrite(d, tmp, p, keep)
 	}
@@ -67,8 +68,6 @@ func (t *Tree) placeLasting(d *dir, tmp string, p change.Path, keep bool) (again
 	}
 	err = unix.Renameat2(d.fd, tmp, d.fd, p.Name(), unix.RENAME_EXCHANGE)
 	switch {
-	case err == nil && st.Nlink > 1:
-		return false, t.wait(d, tmp, 0)
 	case err == nil:
 		return false, t.wait(d, tmp, st.Blocks*512)
 	case errors.Is(err, unix.ENOENT):
@@ -114,17 +113,23 @@ func (t *Tree) swap(d *dir, tmp string, p change.Path, keep bool) (again bool, o
 	if keep {
 		return t.swapEmpty(d, p)
 	}
-	defer t.dirs.forget(p)
+	defer t.forget(p)
 	err = unix.Renameat2(d.fd, tmp, d.fd, name, unix.RENAME_EXCHANGE)
 	if errors.Is(err, unix.ENOENT) {
 		return true, "", nil
 	}
-	if !isAny(err, unknownWay...) {
+	// EXDEV: overlayfs renames no directory that comes from below.
+	if !isAny(err, unknownWay...) && !errors.Is(err, unix.EXDEV) {
 		return false, tmp, err
 	}
 	// It cannot be done in one step here.
 	old = t.temp(name)
-	if err := unix.Renameat(d.fd, name, d.fd, old); err != nil {
+	err = unix.Renameat(d.fd, name, d.fd, old)
+	if errors.Is(err, unix.EXDEV) {
+		err = removeTree(d.fd, name)
+		return err == nil, "", err
+	}
+	if err != nil {
 		return errors.Is(err, unix.ENOENT), "", err
 	}
 	if err := renameNew(d, tmp, d, name); err != nil {

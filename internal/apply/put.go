@@ -10,11 +10,9 @@ import (
 )
 
 // Put makes p what a says, but for the content of a file: a directory is made when it is missing, a symlink, a pipe, a socket or a device is
-// made anew when it is another; a regular file that is there and has the right size gets its attributes. With keep, a directory
+// made anew when it is another; a regular file gets its attributes when it has the right size and no other names. With keep, a directory
 // that is not empty does not make way for something else.
 func (t *Tree) Put(p change.Path, a Attr, keep bool) (Done, error) {
-	t.gate.RLock()
-	defer t.gate.RUnlock()
 	done, err := t.put(p, &a, keep)
 	if err != nil && t.room(err) {
 		done, err = t.put(p, &a, keep)
@@ -37,7 +35,7 @@ func (t *Tree) put(p change.Path, a *Attr, keep bool) (done Done, err error) {
 		if a.kind() != unix.S_IFDIR {
 			return Done{}, errRoot
 		}
-		return t.putAttr(node{fd: t.top.fd}, p, a)
+		return t.putAttr(node{fd: t.top.fd, files: t.o.OpenFiles}, p, a)
 	}
 	err = t.within(p, func(d *dir, name string) error {
 		t.touch(d)
@@ -55,7 +53,7 @@ var errOther = errors.New("it is something else")
 
 // putThere gives its attributes to what is there.
 func (t *Tree) putThere(d *dir, p change.Path, a *Attr) (Done, error) {
-	n, err := openNode(d, p.Name())
+	n, err := t.openNode(d, p.Name())
 	if errors.Is(err, unix.ENOENT) && a.kind() != unix.S_IFREG {
 		return Done{}, errOther
 	}
@@ -75,6 +73,13 @@ func (t *Tree) putAttr(n node, p change.Path, a *Attr) (Done, error) {
 	switch {
 	case a.kind() == unix.S_IFREG && (!same || st.Size != a.Size):
 		return Done{}, ErrContent
+	case a.kind() == unix.S_IFREG && t.shared(p, uint32(st.Nlink)):
+		// Nothing may change: it would change under its other names as well.
+		differs, err := t.Same(p, change.StatOf(&st), *a)
+		if differs != 0 {
+			err = ErrContent
+		}
+		return Done{}, err
 	case !same, device(a.Mode) && st.Rdev != a.Rdev:
 		return Done{}, errOther
 	case a.kind() == unix.S_IFLNK:
@@ -108,7 +113,7 @@ func (t *Tree) makeAs(d *dir, name string, p change.Path, a *Attr, done *Done) e
 	if err := makeNode(d.fd, name, a); err != nil {
 		return err
 	}
-	n, err := openNode(d, name)
+	n, err := t.openNode(d, name)
 	if err != nil {
 		return err
 	}

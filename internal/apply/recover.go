@@ -1,10 +1,13 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,27 +15,40 @@ import (
 	"sersync/internal/change"
 )
 
+// recovery is what is known of temporary names that were left over. A directory is recovered before anything is done in it, even before
+// a look: what was found to be right must not be taken back later.
+type recovery struct {
+	boot int64 // when the machine was started, in nanoseconds since 1970
+	over atomic.Bool
+	mu   sync.Mutex
+	// clean are the directories that were recovered.
+	clean             map[change.Path]struct{}
+	removed, restored int
+}
+
 // Recover removes the temporary names that a killed process or a loss of power left below the root, and goes back to what was
 // there before where a loss of power may have taken content (see the comment of the package). It walks all that is there, and
-// may run beside everything else. While another Tree is open on the same root or one above, nothing is done; nor below a
-// root of another one. What was started with an older version of a path than the one that is gone back to was not durable, and is sent again.
+// may run beside everything else. Call it after Open; until it is done each directory is looked through when it is entered. While another Tree is
+// open on the same root, on one above, or on one between root and directory, only what is from before the machine was started is taken for left
+// over; a later call removes what those left.
 func (t *Tree) Recover(ctx context.Context) error {
-	boot, err := booted()
-	if err != nil {
-		return fmt.Errorf("recover target %q: %w", t.name, err)
-	}
-	r := recovery{t: t, boot: boot}
-	err = r.walk(ctx)
+	err := t.recoverAll(ctx)
+	r := &t.recovery
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.removed+r.restored > 0 {
 		t.o.Log.Info("temporary files of an earlier run were removed", "target", t.name, "removed", r.removed, "restored", r.restored)
+		r.removed, r.restored = 0, 0
 	}
 	if err != nil {
 		return fmt.Errorf("recover target %q: %w", t.name, err)
 	}
+	r.over.Store(true)
+	r.clean = nil
 	return nil
 }
 
-// booted is when the machine was started, in nanoseconds since 1970.
+// booted is when the machine was started.
 func booted() (int64, error) {
 	var up unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
@@ -41,23 +57,14 @@ func booted() (int64, error) {
 	return time.Now().UnixNano() - up.Nano(), nil
 }
 
-type recovery struct {
-	t                 *Tree
-	boot              int64
-	removed, restored int
-}
-
-func (r *recovery) walk(ctx context.Context) error {
-	if !r.t.alone() {
-		return nil
-	}
+func (t *Tree) recoverAll(ctx context.Context) error {
 	for todo := []change.Path{change.Root}; len(todo) > 0; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		p := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		below, err := r.dir(p)
+		below, err := t.recoverListed(p)
 		if err != nil && !notThere(err) && !errors.Is(err, unix.EACCES) {
 			return fmt.Errorf("read directory %q: %w", string(p), err)
 		}
@@ -66,37 +73,121 @@ func (r *recovery) walk(ctx context.Context) error {
 	return nil
 }
 
-// dir recovers one directory, and lists those in it.
-func (r *recovery) dir(p change.Path) (below []change.Path, err error) {
-	fd, err := r.t.openBeneath(p, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
+// recoverListed recovers one directory, and lists those in it.
+func (t *Tree) recoverListed(p change.Path) (below []change.Path, err error) {
+	fd, err := t.openBeneath(p, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	if p != change.Root && taken(fd) {
-		return nil, nil
-	}
-	found := make(map[string][]string) // by the hash of the name that they are for
 	err = entries(fd, func(e entry) error {
-		if isTemp(e.name) {
-			if hash, token, ok := parse(e.name); ok && token != r.t.token {
-				found[hash] = append(found[hash], e.name)
-			}
-		} else if e.kind == unix.DT_DIR || e.kind == unix.DT_UNKNOWN {
+		if !isTemp(e.name) && (e.kind == unix.DT_DIR || e.kind == unix.DT_UNKNOWN) {
 			below = append(below, p.Join(e.name))
 		}
 		return nil
 	})
-	if err != nil || len(found) == 0 || !r.t.alone() {
-		return below, err
+	if err == nil && t.recovery.over.Load() {
+		t.recovery.mu.Lock()
+		defer t.recovery.mu.Unlock()
+		return below, t.recoverNow(p, fd)
 	}
-	return below, r.clean(p, fd, found)
+	return below, errors.Join(err, t.recoverDir(p, fd))
 }
 
-// clean removes temporary names from a directory, after what is to be gone back to.
-func (r *recovery) clean(p change.Path, fd int, found map[string][]string) error {
-	partner := make(map[string]string)
+// recoverDir recovers the directory p, which is open as fd, when that was not done yet. Whoever enters it meanwhile waits.
+func (t *Tree) recoverDir(p change.Path, fd int) error {
+	r := &t.recovery
+	if r.over.Load() {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, done := r.clean[p]; done {
+		return nil
+	}
+	if err := t.recoverNow(p, fd); err != nil && !errors.Is(err, unix.EBADF) { // it may not be listed
+		return err
+	}
+	if r.clean == nil || len(r.clean) > maxClean {
+		r.clean = make(map[change.Path]struct{})
+	}
+	r.clean[p] = struct{}{}
+	return nil
+}
+
+// recoverNow holds a lock (flock) of the directory where it finds something, so that two do not go back and forth.
+func (t *Tree) recoverNow(p change.Path, fd int) error {
+	found, err := t.leftOver(fd, true)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	_ = unix.Flock(fd, unix.LOCK_EX)
+	defer func() { _ = unix.Flock(fd, unix.LOCK_UN) }()
+	found, err = t.leftOver(fd, t.alone() && !t.othersAt(p))
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	return t.recoverNames(&dir{path: p, fd: fd}, found)
+}
+
+// leftOver lists the temporary names that are not ours, by the hash of the name that they are for. When we are not alone, only what is
+// from before the machine was started is sure to be of nobody who lives.
+func (t *Tree) leftOver(fd int, alone bool) (map[string][]string, error) {
+	found := make(map[string][]string)
 	err := entries(fd, func(e entry) error {
+		hash, token, ok := parse(e.name)
+		if !ok || token == t.token {
+			return nil
+		}
+		if !alone {
+			v, err := versionOf(fd, e.name)
+			if err != nil || v.ctime >= t.recovery.boot {
+				return ignore(err, unix.ENOENT)
+			}
+		}
+		found[hash] = append(found[hash], e.name)
+		return nil
+	})
+	return found, err
+}
+
+// maxClean bounds the directories that are remembered until Recover has seen all.
+const maxClean = 1 << 18
+
+// forget notes that other directories may be at p and below.
+func (r *recovery) forget(p change.Path) {
+	if r.over.Load() {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for at := range r.clean {
+		if at == p || at.Below(p) {
+			delete(r.clean, at)
+		}
+	}
+}
+
+// othersAt reports whether another Tree has p, or a directory between it and our root, for its root.
+func (t *Tree) othersAt(p change.Path) bool {
+	for ; p != change.Root; p = p.Parent() {
+		fd, err := t.openBeneath(p, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+		if err != nil {
+			return true
+		}
+		others := taken(fd)
+		unix.Close(fd)
+		if others {
+			return true
+		}
+	}
+	return false
+}
+
+// recoverNames removes temporary names from a directory, after what is to be gone back to.
+func (t *Tree) recoverNames(d *dir, found map[string][]string) error {
+	partner := make(map[string]string)
+	err := entries(d.fd, func(e entry) error {
 		if h := hash(e.name); found[h] != nil {
 			partner[h] = e.name
 		}
@@ -106,13 +197,14 @@ func (r *recovery) clean(p change.Path, fd int, found map[string][]string) error
 		return err
 	}
 	for h, names := range found {
-		if name, ok := partner[h]; ok {
-			if err := r.goBack(fd, p.Join(name), names); err != nil {
-				return fmt.Errorf("go back to the old version of %q: %w", string(p.Join(name)), err)
+		// Once all was recovered, files are believed to be what they are.
+		if name, ok := partner[h]; ok && !t.recovery.over.Load() {
+			if err := t.goBack(d.fd, name, names); err != nil {
+				return fmt.Errorf("go back to the old version of %q: %w", string(d.path.Join(name)), err)
 			}
 		}
-		r.removed += len(names)
-		if err := r.t.reap(p, names); err != nil {
+		t.recovery.removed += len(names)
+		if err := t.reapIn(d, names); err != nil {
 			return err
 		}
 	}
@@ -135,11 +227,9 @@ func versionOf(fd int, name string) (version, error) {
 // goBack puts the oldest version of a file in its place, when all that is known of it is from before the machine was started. The
 // oldest was there when everything was synced last; what came after it may lack content. When it has a second name it was new itself, and
 // there was nothing.
-func (r *recovery) goBack(fd int, p change.Path, names []string) error {
-	// Nobody puts anything there meanwhile.
-	r.t.gate.Lock()
-	defer r.t.gate.Unlock()
-	now, err := versionOf(fd, p.Name())
+func (t *Tree) goBack(fd int, name string, names []string) error {
+	r := &t.recovery
+	now, err := versionOf(fd, name)
 	if err != nil || now.ctime >= r.boot || now.birth == 0 {
 		return ignore(err, unix.ENOENT)
 	}
@@ -156,13 +246,12 @@ func (r *recovery) goBack(fd int, p change.Path, names []string) error {
 	if len(old) == 0 {
 		return nil
 	}
-	slices.SortFunc(old, func(a, b version) int { return int(min(max(a.birth-b.birth, -1), 1)) })
+	slices.SortFunc(old, func(a, b version) int { return cmp.Compare(a.birth, b.birth) })
 	first := old[0]
 	r.restored++
-	r.t.dirs.forget(p)
-	isNew := first.ino == now.ino || len(old) > 1 && slices.ContainsFunc(old[1:], func(v version) bool { return v.ino == first.ino })
+	isNew := first.ino == now.ino || slices.ContainsFunc(old[1:], func(v version) bool { return v.ino == first.ino })
 	if isNew {
-		return unix.Unlinkat(fd, p.Name(), 0)
+		return unix.Unlinkat(fd, name, 0)
 	}
-	return unix.Renameat2(fd, first.name, fd, p.Name(), unix.RENAME_EXCHANGE)
+	return unix.Renameat2(fd, first.name, fd, name, unix.RENAME_EXCHANGE)
 }

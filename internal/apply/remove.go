@@ -26,16 +26,14 @@ func (t *Tree) RemoveExact(p change.Path) (Done, error) {
 
 // remove removes p; what is a directory by removeDir, which says whether it was left.
 func (t *Tree) remove(p change.Path, removeDir func(d *dir, name string) (left bool, err error)) (Done, error) {
-	t.gate.RLock()
-	defer t.gate.RUnlock()
 	left := false
 	err := t.within(p, func(d *dir, name string) error {
 		t.touch(d)
 		err := unix.Unlinkat(d.fd, name, 0)
 		if errors.Is(err, unix.EISDIR) {
-			t.dirs.forget(p)
+			t.forget(p)
 			left, err = removeDir(d, name)
-			t.dirs.forget(p)
+			t.forget(p)
 		}
 		return err
 	})
@@ -176,12 +174,7 @@ func (c *climber) down(parent int, name string) error {
 }
 
 func open0700(parent int, name string) error {
-	n, err := openNode(&dir{fd: parent}, name)
-	if err != nil {
-		return err
-	}
-	defer n.close()
-	return n.chmod(0o700)
+	return unix.Fchmodat(parent, name, 0o700, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // up goes back to where down came from, unless somebody moved the directory elsewhere meanwhile.

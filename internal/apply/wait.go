@@ -3,6 +3,7 @@ package apply
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -32,11 +33,8 @@ type waiting struct {
 // wait has a temporary name removed by the next Sync. bytes is what it keeps on the disk.
 func (t *Tree) wait(d *dir, tmp string, bytes int64) error {
 	w := &t.waiting
+	w.add(d.path, []string{tmp})
 	w.mu.Lock()
-	if w.names == nil {
-		w.names = make(map[change.Path][]string)
-	}
-	w.names[d.path] = append(w.names[d.path], tmp)
 	w.count++
 	w.bytes += bytes
 	w.mu.Unlock()
@@ -78,12 +76,36 @@ func (w *waiting) has(p change.Path) bool {
 	if p == change.Root {
 		return w.count > 0
 	}
-	for _, tmp := range w.names[p.Parent()] {
-		if strings.HasPrefix(tmp[len(filter.TempPrefix):], hash(p.Name())) {
-			return true
-		}
+	prefix := filter.TempPrefix + hash(p.Name())
+	return slices.ContainsFunc(w.names[p.Parent()], func(tmp string) bool { return strings.HasPrefix(tmp, prefix) })
+}
+
+// take takes out what waits for a file, add puts names back.
+func (w *waiting) take(p change.Path) (names []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := w.names[p.Parent()]
+	if len(all) == 0 {
+		return nil
 	}
-	return false
+	prefix := filter.TempPrefix + hash(p.Name())
+	w.names[p.Parent()] = slices.DeleteFunc(all, func(tmp string) bool {
+		mine := strings.HasPrefix(tmp, prefix)
+		if mine {
+			names = append(names, tmp)
+		}
+		return mine
+	})
+	return names
+}
+
+func (w *waiting) add(at change.Path, names []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.names == nil {
+		w.names = make(map[change.Path][]string)
+	}
+	w.names[at] = append(w.names[at], names...)
 }
 
 // moved follows a directory that was renamed.
@@ -128,14 +150,11 @@ func (t *Tree) sync() error {
 	if err == nil {
 		return nil
 	}
+	for at, some := range names {
+		w.add(at, some)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.names == nil {
-		w.names = make(map[change.Path][]string)
-	}
-	for at, some := range names {
-		w.names[at] = append(w.names[at], some...)
-	}
 	for dev, path := range mounts {
 		if w.mounts == nil {
 			w.mounts = make(map[uint64]change.Path)
@@ -172,6 +191,10 @@ func (t *Tree) reap(at change.Path, names []string) error {
 		return err
 	}
 	defer t.leave(d)
+	return t.reapIn(d, names)
+}
+
+func (t *Tree) reapIn(d *dir, names []string) error {
 	t.times.Lock()
 	defer t.times.Unlock()
 	var before unix.Stat_t

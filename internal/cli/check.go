@@ -86,6 +86,23 @@ func (a *app) explain(cfg *config.Config, s config.Source) {
 	a.explainHooks("  ", s.Hooks)
 }
 
+// explainVerify says when targets are verified in the background.
+func (a *app) explainVerify(v config.Verify) {
+	how := ""
+	if v.Content {
+		how = " by content"
+	}
+	if v.Content && v.Rate > 0 {
+		how += fmt.Sprintf(", reading %s a second at the most where rsync is not what reads", size(uint64(v.Rate)))
+	}
+	if v.Every > 0 {
+		fmt.Fprintf(a.out, "  verifies every target again %v after the end of the last time%s\n", v.Every, how)
+	}
+	if v.Schedule != "" {
+		fmt.Fprintf(a.out, "  verifies every target at %q%s\n", v.Schedule, how)
+	}
+}
+
 // explainSending says what is sent and removed, and when.
 func (a *app) explainSending(s config.Source) {
 	switch {
@@ -105,6 +122,7 @@ func (a *app) explainSending(s config.Source) {
 	if s.Sweep.Schedule != "" {
 		fmt.Fprintf(a.out, "  compares every target at %q\n", s.Sweep.Schedule)
 	}
+	a.explainVerify(s.Verify)
 	switch b := s.RemovalBudget; {
 	case !s.Delete:
 		fmt.Fprintln(a.out, "  never removes anything on a target")

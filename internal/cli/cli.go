@@ -81,9 +81,9 @@ func (a *app) commands() *cobra.Command {
 		usual(c, args)
 	})
 	root.AddCommand(
-		a.run(), a.sync(), a.check(), a.doctor(), a.explained(), a.diff(),
+		a.run(), a.sync(), a.check(), a.doctor(), a.explained(), a.verify(),
 		a.status(), a.wait(), a.sweep(), a.pause(), a.resume(), a.deletes(), a.undelete(), a.failed(), a.hooks(), a.events(), a.logLevel(),
-		a.convert(), a.watch(), a.service(), a.torture(), a.version(),
+		a.receive(), a.receiveProcess(), a.convert(), a.watch(), a.service(), a.torture(), a.version(),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -96,7 +96,7 @@ func isCommand(root *cobra.Command, word string) bool {
 	if word == cobra.ShellCompRequestCmd || word == cobra.ShellCompNoDescRequestCmd {
 		return true
 	}
-	return slices.ContainsFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == word })
+	return slices.ContainsFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == word || c.HasAlias(word) })
 }
 
 func unknownCommand(root *cobra.Command, word string) error {

@@ -11,8 +11,10 @@ Usage:
 Commands:
   run CONFIG [-d] [-r] [--fill] [-n N]   replicate what a configuration says (confxml.xml or YAML)
   sync SRC TARGET... [--once|--dry-run]  replicate one directory, without a configuration
-  diff CONFIG [--source S] [--target T] [--json]
-                                         say in what the targets differ; changes nothing; 0 equal, 1 different, 2 trouble
+  receive --config FILE | --root DIR --secret-file FILE [--listen HOST:PORT]
+                                         be the target: take what other sersyncs send, in the place of rsync --daemon
+  verify [--content] [--repair] [--source S] [--target T] [--json] [CONFIG]
+                                         say in what the targets differ, and have it repaired; 0 equal, 1 different, 2 trouble
   explain CONFIG PATH...                 say which rule keeps or drops a path
   check CONFIG [--offline]               say what is wrong with a configuration, and what it does
   doctor [-o FILE] [--probe] [--json]    say what is wrong with this machine, its limits, and the targets, with remedies

@@ -50,6 +50,7 @@ func TestScripts(t *testing.T) {
 			"signal":     signalIt,
 			"halt":       halt,
 			"rsyncd":     rsyncd,
+			"receiver":   receiver,
 			"same":       same,
 			"edit":       edit,
 			"empty":      empty,
@@ -72,6 +73,8 @@ type scene struct {
 	manager *net.UnixConn
 	// rsyncds are the daemons by their names; "" is that of most scripts.
 	rsyncds map[string]*rsyncdtest.Daemon
+	// receiver is "sersync receive"; nil when there is none.
+	receiver *exec.Cmd
 }
 
 func setup(env *testscript.Env) error {

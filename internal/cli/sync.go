@@ -38,7 +38,7 @@ what changes until it is stopped. A TARGET is
     rsync://USER@HOST[:PORT]/MODULE[/PATH]    an rsync daemon
     USER@HOST:/PATH                           a directory over ssh
 
-With --dry-run it says in what they differ, and changes nothing: with 0 when all are equal, with 1 when any differs, as diff does.
+With --dry-run it says in what they differ, and changes nothing: with 0 when all are equal, with 1 when any differs, as verify does.
 With --once it ends when the targets are equal: with 0, or with 1 when that cannot be reached.`,
 		Example: `  sersync sync /data /mnt/copy --exclude '*.swp'
   sersync sync /data rsync://backup@172.16.1.41/data --password-file /etc/rsync.password`,
@@ -63,9 +63,9 @@ With --once it ends when the targets are equal: with 0, or with 1 when that cann
 func (a *app) drySync(ctx context.Context, args []string, f syncFlags) error {
 	cfg, _, err := config.FromArgs(args[0], args[1:], f.edit)
 	if err != nil {
-		return asDiff(err)
+		return asTrouble(err)
 	}
-	return a.diffAll(ctx, cfg, diffFlags{})
+	return a.verifyAll(ctx, cfg, nil, verifyFlags{})
 }
 
 func (a *app) startSync(ctx context.Context, args []string, f syncFlags) error {

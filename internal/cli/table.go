@@ -135,6 +135,12 @@ func (p *printer) trouble(t replicate.TargetStatus) {
 	if t.Sweep != nil {
 		p.line("  %s is compared since %s, %d differences so far", about, clock(t.Sweep.Since), t.Sweep.Found)
 	}
+	if t.Verifying != nil {
+		p.line("  %s is verified since %s, %s so far", about, clock(t.Verifying.Since), plural(t.Verifying.Found, "difference"))
+	}
+	if v := t.Verified; v != nil {
+		p.line("  %s verified as of %s%s: %s", about, clock(v.AsOf), map[bool]string{true: " by content"}[v.Content], p.repaired(v))
+	}
 	if e := t.LastError; e != nil && !slices.Contains(calm, t.State) {
 		p.line("  %s since %s: %s", about, clock(e.Since), p.paint(e.Text, red))
 		if e.Hint != "" {
@@ -160,6 +166,18 @@ func (p *printer) trouble(t replicate.TargetStatus) {
 	for _, limit := range t.Limits {
 		p.line("  %s cannot store: %s", about, limit)
 	}
+}
+
+// repaired says what a verification found.
+func (p *printer) repaired(v *replicate.VerifiedStatus) string {
+	text := plural(v.Differences, "difference")
+	switch {
+	case v.Differences == 0:
+		return p.paint("no differences", green)
+	case v.Repaired:
+		return p.paint(text+" repaired", yellow)
+	}
+	return p.paint(text+", not all of them repaired yet", red)
 }
 
 // calm are the states of a target in which its last error is over.

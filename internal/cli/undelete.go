@@ -84,7 +84,7 @@ func (a *app) undeletePaths(ctx context.Context, cfg *config.Config, names []str
 // pairs are the sources and targets that the flags name, as far as they have a trash. One that is named is asked whether or not
 // the configuration wants one for it (any more).
 func (f undeleteFlags) pairs(cfg *config.Config) ([]pair, error) {
-	all, err := diffFlags{source: f.source, target: f.target}.pairs(cfg)
+	all, err := verifyFlags{source: f.source, target: f.target}.pairs(cfg)
 	if err != nil || f.target != "" {
 		return all, err
 	}

@@ -94,7 +94,7 @@ func (r *report) checkMachine(c *Config) {
 			switch t.Kind {
 			case Local:
 				r.checkApart(s, t)
-			case SSH:
+			case SSH, NativeSSH:
 				programs["ssh"] = true
 				r.checkKey(t)
 			case Daemon, Native:

@@ -91,6 +91,7 @@ type Source struct {
 	// GapEvery is how often what cannot be watched is looked at. Default 30 s.
 	GapEvery time.Duration
 	Sweep    Sweep
+	Verify   Verify
 	// Hooks are told of what happens with any target. Those of one target alone are in the target.
 	Hooks []Hook
 	// Targets may be missing when there are hooks, all of AllTargetsAcked.
@@ -125,6 +126,21 @@ type Sweep struct {
 	Exclude []string
 }
 
+// Verify is the verification of the targets of one source in the background.
+type Verify struct {
+	// Every is the time from the end of one to the start of the next; 0 is never, the default.
+	Every time.Duration
+	// Schedule is a line of cron for further ones, in local time; empty is never, the default. ParseSchedule takes it.
+	Schedule string
+	// Content compares what is equal in size and time by content, too. Default true.
+	Content bool
+	// Rate bounds how much content is read here for it where our own code reads, in bytes a second; 0 is no bound, the default.
+	Rate int64
+}
+
+// Wanted reports whether there is a schedule.
+func (v Verify) Wanted() bool { return v.Every > 0 || v.Schedule != "" }
+
 // Kind is how a target is reached.
 type Kind uint8
 
@@ -137,6 +153,8 @@ const (
 	Local
 	// Native is our own stream to a "sersync receive": sersync://USER@HOST:PORT/MODULE.
 	Native
+	// NativeSSH is our own stream over ssh, to a directory there: ssh://USER@HOST:PORT/PATH.
+	NativeSSH
 )
 
 func (k Kind) String() string {
@@ -149,6 +167,8 @@ func (k Kind) String() string {
 		return "local"
 	case Native:
 		return "native"
+	case NativeSSH:
+		return "native-ssh"
 	}
 	return "unknown"
 }
@@ -163,7 +183,7 @@ type Target struct {
 	Host string
 	// Port is that of the rsync daemon, of the receiver or of sshd. 0, the default, is 873, 8730, or what ssh says itself.
 	Port int
-	// Path is MODULE or MODULE/PATH of a daemon, MODULE of a receiver, the absolute directory there for SSH, here for Local.
+	// Path is MODULE or MODULE/PATH of a daemon, MODULE of a receiver, the absolute directory there over ssh, here for Local.
 	Path string
 	// PasswordFile holds the password alone, for a daemon or a receiver. Empty for none.
 	PasswordFile string
@@ -245,8 +265,8 @@ func (p Place) String() string {
 	return p.File + ":" + strconv.Itoa(p.Line)
 }
 
-// URL is the target in one line: rsync:// or sersync://USER@HOST:PORT/MODULE, USER@HOST:PATH (ssh://USER@HOST:PORT/PATH when it
-// has a port), or the directory. It holds no password. Within a source it is unique.
+// URL is the target in one line: rsync:// or sersync://USER@HOST:PORT/MODULE, USER@HOST:PATH (rsync+ssh://USER@HOST:PORT/PATH when it
+// has a port), ssh://USER@HOST:PORT/PATH for our own stream, or the directory. It holds no password. Within a source it is unique.
 func (t Target) URL() string {
 	if t.Kind == Local {
 		return t.Path
@@ -267,8 +287,10 @@ func (t Target) URL() string {
 		return "rsync://" + authority + "/" + t.Path
 	case t.Kind == Native:
 		return "sersync://" + authority + "/" + t.Path
-	case t.Port != 0:
+	case t.Kind == NativeSSH:
 		return "ssh://" + authority + t.Path
+	case t.Port != 0:
+		return "rsync+ssh://" + authority + t.Path
 	}
 	return authority + ":" + t.Path
 }
@@ -277,7 +299,7 @@ func (t Target) URL() string {
 func (t Target) Rsync() bool {
 	plain := func(param string) bool { return param == "-a" || param == "-x" }
 	switch t.Kind {
-	case Native:
+	case Native, NativeSSH:
 		return false
 	case Local:
 		return t.Trash > 0 || len(t.Params) == 0 || slices.ContainsFunc(t.Params, func(p string) bool { return !plain(p) })

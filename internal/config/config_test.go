@@ -35,6 +35,7 @@ func source(line int, path string, rules []filter.Rule, targets ...Target) Sourc
 		Place: Place{"conf", line}, Name: path, Path: path, Delete: true, Rules: rules,
 		RemovalBudget: RemovalBudget{Paths: 1000, Percent: 20, Most: 50},
 		CloseWait:     time.Second, QuietWait: 5 * time.Second, OpenMax: time.Minute, Watch: "auto", GapEvery: 30 * time.Second,
+		Verify:  Verify{Content: true},
 		Targets: targets,
 	}
 }

@@ -39,7 +39,7 @@ func newSource(place Place, path string) Source {
 		Place: place, Path: path, Delete: true,
 		RemovalBudget: RemovalBudget{Paths: defaultBudgetPaths, Percent: defaultBudgetPercent, Most: defaultBudgetMost},
 		CloseWait:     defaultCloseWait, QuietWait: defaultQuietWait, OpenMax: defaultOpenMax,
-		Watch: defaultWatch, GapEvery: defaultGapEvery,
+		Watch: defaultWatch, GapEvery: defaultGapEvery, Verify: Verify{Content: true},
 	}
 }
 

@@ -47,6 +47,7 @@ func TestExamplesParse(t *testing.T) {
 	got := long.Sources[0]
 	got.Targets[0].Params = []string{"-a"}
 	want.Name, want.Sweep = "www", Sweep{Every: 10 * time.Hour, Schedule: "0 3 * * *", Exclude: []string{"*.php"}}
+	want.Verify = Verify{Every: 168 * time.Hour, Schedule: "0 2 * * 0", Content: true, Rate: 20_000_000}
 	want.Rules = append(want.Rules, filter.Regex("", `(.*)\.svn`))
 	equal(t, want.Identity(), got.Identity())
 	equal(t, want.Targets[0].Identity(), got.Targets[0].Identity())
@@ -94,7 +95,7 @@ func keysOfYAML() []string {
 	var names []string
 	for _, fields := range [][]field{
 		y.topFields(&node), y.logFields(new(Log)), y.metricsFields(new(Metrics)), y.failLogFields(new(FailLog)), y.sourceFields(new(Source), new(string), &node),
-		y.eventFields(new(Events)), y.budgetFields(new(RemovalBudget)), y.sweepFields(new(Sweep)), y.targetFields(new(settings)),
+		y.eventFields(new(Events)), y.budgetFields(new(RemovalBudget)), y.sweepFields(new(Sweep)), y.verifyFields(new(Verify)), y.targetFields(new(settings)),
 		y.hookFields(new(Hook), new(string)), y.batchFields(new(HookBatch)), y.urlFields(new(HookURL)),
 		y.postFields(new(HookPost)), y.purgeFields(new(HookPurge)),
 		y.pluginFields(&Plugin{Name: "command"}), y.pluginFields(&Plugin{Name: "refreshCDN"}), y.pluginFields(&Plugin{Name: "http"}),

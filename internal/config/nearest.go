@@ -19,8 +19,8 @@ func nearest(wrong string, names []string) string {
 	return best
 }
 
-// didYouMean is the remedy for an unknown name.
-func didYouMean(wrong string, names []string) string {
+// DidYouMean is the remedy for an unknown name.
+func DidYouMean(wrong string, names []string) string {
 	if n := nearest(wrong, names); n != "" {
 		return "did you mean " + n + "?"
 	}

@@ -40,7 +40,7 @@ func (s settings) target(r *report, line int, written string) Target {
 		switch t.Kind {
 		case Daemon, Native:
 			t.Port = s.port
-		case SSH:
+		case SSH, NativeSSH:
 			t.Port = s.sshPort
 		}
 	}
@@ -50,7 +50,7 @@ func (s settings) target(r *report, line int, written string) Target {
 			t.Pace = defaultPace
 		}
 	}
-	if t.Kind == Native {
+	if t.Kind == Native || t.Kind == NativeSSH {
 		t.withoutRsync(r, line)
 	}
 	if t.Durable && t.Rsync() {
@@ -63,7 +63,7 @@ func (s settings) target(r *report, line int, written string) Target {
 	if i := slices.IndexFunc(t.Params, isBackup); t.Trash > 0 && i >= 0 {
 		r.fail(line, "trash and an option of rsync exclude each other:", t.Params[i], "remove one of them: a trash is made by --backup-dir as well")
 	}
-	if t.Kind != SSH {
+	if t.Kind != SSH && t.Kind != NativeSSH {
 		t.SSHKey, t.SSHOptions = "", nil
 	}
 	if t.Kind != Daemon && t.Kind != Native && t.PasswordFile != "" {
@@ -75,12 +75,14 @@ func (s settings) target(r *report, line int, written string) Target {
 
 // withoutRsync takes from a target what only rsync has.
 func (t *Target) withoutRsync(r *report, line int) {
-	if i := slices.IndexFunc(t.Params, func(p string) bool { return p != "-a" }); i >= 0 && !slices.Equal(t.Params, strings.Fields(defaultParams)) {
-		r.notice(line, "options of rsync are not used by a sersync:// target:", t.Params[i], "names, content, modes, owners and times are always replicated")
+	// What all 2.5.4 users have says nothing.
+	usual := func(p string) bool { return slices.Contains([]string{"-a", "-r", "-t", "-u", "-z", "-x"}, p) }
+	if i := slices.IndexFunc(t.Params, func(p string) bool { return !usual(p) }); i >= 0 {
+		r.notice(line, "options of rsync are not used by a sersync:// or ssh:// target:", t.Params[i], "names, content, modes, owners and times are always replicated")
 	}
 	t.Params = nil
 	if t.Trash > 0 {
-		r.fail(line, "a sersync:// target has no trash yet:", strconv.Itoa(t.Trash)+"d", "remove it, or take rsync://")
+		r.fail(line, "a sersync:// or ssh:// target has no trash yet:", strconv.Itoa(t.Trash)+"d", "remove it, or take rsync:// or user@host:/path")
 		t.Trash = 0
 	}
 }

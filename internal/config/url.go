@@ -10,7 +10,7 @@ import (
 )
 
 // parseURL reads where a target is: a directory, rsync://USER@HOST:PORT/MODULE/PATH, sersync://USER@HOST:PORT/MODULE,
-// USER@HOST::MODULE, USER@HOST:PATH or ssh://USER@HOST:PORT/PATH. An error never
+// USER@HOST::MODULE, USER@HOST:PATH, rsync+ssh://USER@HOST:PORT/PATH or ssh://USER@HOST:PORT/PATH. An error never
 // holds the text, which may hold a password.
 func parseURL(s string, t *Target) error {
 	if strings.ContainsFunc(s, isControl) {
@@ -59,6 +59,8 @@ func parseSchemeURL(scheme, rest string, t *Target) error {
 	case "rsync":
 		t.Kind, t.Path = Daemon, path
 	case "ssh":
+		t.Kind, t.Path = NativeSSH, "/"+path
+	case "rsync+ssh":
 		t.Kind, t.Path = SSH, "/"+path
 	case "file":
 		t.Kind, t.Path = Local, filepath.Clean("/"+path)

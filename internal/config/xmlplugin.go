@@ -56,7 +56,7 @@ func (x *xmlReader) wantedPlugin(use *element) (name string, line int) {
 		return "", 0
 	}
 	if !slices.Contains(pluginNames(), name) {
-		x.fail(line, "unknown plugin", name, didYouMean(name, pluginNames()))
+		x.fail(line, "unknown plugin", name, DidYouMean(name, pluginNames()))
 	}
 	return name, line
 }

@@ -45,7 +45,12 @@ func (x *xmlReader) remote(e *element, base settings) Target {
 	switch value := text(e, "transport", "rsync"); value {
 	case "rsync":
 	case "native":
-		s.Kind, s.port, s.rsh = Native, 0, false
+		if s.Kind == SSH {
+			s.Kind = NativeSSH
+		} else {
+			s.Kind, s.port = Native, 0
+		}
+		s.rsh = false
 	default:
 		x.fail(e.line, "transport of <remote> cannot be used:", value, `write "rsync", or "native" for a sersync receive`)
 	}

@@ -76,7 +76,7 @@ func headShape() shape {
 func checkShape(r *report, e *element, s shape) {
 	for _, a := range e.attrs {
 		if !slices.ContainsFunc(s.attrs, func(n string) bool { return strings.EqualFold(n, a.name) }) {
-			r.warn(e.line, "<"+s.name+"> has no attribute", a.name, didYouMean(a.name, s.attrs))
+			r.warn(e.line, "<"+s.name+"> has no attribute", a.name, DidYouMean(a.name, s.attrs))
 		}
 	}
 	seen := make(map[string]bool)
@@ -100,5 +100,5 @@ func warnUnknownElement(r *report, e *element, parent shape) {
 	for _, c := range parent.children {
 		names = append(names, c.name)
 	}
-	r.warn(e.line, "<"+parent.name+"> holds no element", e.name, didYouMean(e.name, names))
+	r.warn(e.line, "<"+parent.name+"> holds no element", e.name, DidYouMean(e.name, names))
 }

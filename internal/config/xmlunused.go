@@ -58,7 +58,7 @@ func (x *xmlReader) switchedOff(e *element, counts ...string) {
 // sshUnused: port and key of <ssh> hold for a single remote over ssh as well.
 func (x *xmlReader) sshUnused(e *element) {
 	for _, s := range x.config.Sources {
-		if slices.ContainsFunc(s.Targets, func(t Target) bool { return t.Kind == SSH }) {
+		if slices.ContainsFunc(s.Targets, func(t Target) bool { return t.Kind == SSH || t.Kind == NativeSSH }) {
 			return
 		}
 	}

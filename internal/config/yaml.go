@@ -80,7 +80,7 @@ func (y *yamlReader) keys(n *ynode, what string, fields []field) {
 		for _, f := range fields {
 			names = append(names, f.name)
 		}
-		y.fail(k.line, "unknown key", k.name, didYouMean(k.name, names))
+		y.fail(k.line, "unknown key", k.name, DidYouMean(k.name, names))
 	}
 }
 
@@ -152,13 +152,16 @@ func (y *yamlReader) source(n *ynode) {
 	if s.OneFileSystem {
 		s.stayOnFileSystem()
 	}
+	if s.Verify.Rate > 0 && slices.ContainsFunc(s.Targets, Target.Rsync) {
+		y.notice(n.line, "verify: rate binds our own reading only", path, "rsync reads as fast as it can; its bandwidth does not bound what it reads here")
+	}
 	y.config.Sources = append(y.config.Sources, s)
 }
 
 // stayOnFileSystem keeps comparisons from reading what is mounted below the source.
 func (s *Source) stayOnFileSystem() {
 	for i := range s.Targets {
-		if t := &s.Targets[i]; t.Kind != Native && !slices.Contains(t.Params, "-x") {
+		if t := &s.Targets[i]; t.Kind != Native && t.Kind != NativeSSH && !slices.Contains(t.Params, "-x") {
 			t.Params = append(slices.Clone(t.Params), "-x")
 		}
 	}
@@ -183,6 +186,7 @@ func (y *yamlReader) sourceFields(s *Source, path *string, targets **ynode) []fi
 		{"one_file_system", y.bool(&s.OneFileSystem)},
 		{"gap_every", y.duration(&s.GapEvery, time.Second, 24*time.Hour)},
 		{"sweep", func(n *ynode) { y.keys(n, "sweep", y.sweepFields(&s.Sweep)) }},
+		{"verify", func(n *ynode) { y.keys(n, "verify", y.verifyFields(&s.Verify)) }},
 		{"hooks", y.hooks(&s.Hooks, false)},
 		{"targets", func(n *ynode) { *targets = n }},
 	}
@@ -223,6 +227,15 @@ func (y *yamlReader) sweepFields(s *Sweep) []field {
 				}
 			})
 		}},
+	}
+}
+
+func (y *yamlReader) verifyFields(v *Verify) []field {
+	return []field{
+		{"every", y.duration(&v.Every, time.Minute, longest)},
+		{"schedule", y.schedule(&v.Schedule)},
+		{"content", y.bool(&v.Content)},
+		{"rate", y.parsed(&v.Rate, parseBandwidth)},
 	}
 }
 

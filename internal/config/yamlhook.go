@@ -121,7 +121,7 @@ func (y *yamlReader) kind(on *string) func(*ynode) {
 		case slices.Contains(kindNames(), n.text):
 			*on = n.text
 		default:
-			y.fail(n.line, "unknown value of on", n.text, didYouMean(n.text, kindNames()))
+			y.fail(n.line, "unknown value of on", n.text, DidYouMean(n.text, kindNames()))
 		}
 	}
 }

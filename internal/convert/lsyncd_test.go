@@ -63,7 +63,7 @@ sources:
     events:
       modify: true
     targets:
-      - url: ssh://sync@web3:2222/srv/blog
+      - url: rsync+ssh://sync@web3:2222/srv/blog
         archive: false
         rsync_options: -r -l -t
         ssh_key: /etc/key

@@ -90,6 +90,12 @@ func (d *Daemon) sourceOptions(cfg *config.Config, s config.Source) (replicate.O
 			return options, fmt.Errorf("schedule sweeps at %q: %w", s.Sweep.Schedule, err)
 		}
 	}
+	options.Verify = replicate.VerifyOptions{Every: s.Verify.Every, Content: s.Verify.Content, Rate: s.Verify.Rate}
+	if s.Verify.Schedule != "" {
+		if options.Verify.At, err = config.ParseSchedule(s.Verify.Schedule); err != nil {
+			return options, fmt.Errorf("schedule verifications at %q: %w", s.Verify.Schedule, err)
+		}
+	}
 	for _, t := range s.Targets {
 		target, err := d.targetOptions(cfg, s, t, log)
 		if err != nil {

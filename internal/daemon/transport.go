@@ -1,19 +1,23 @@
 package daemon
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sersync/internal/channel"
 	"sersync/internal/config"
-	"sersync/internal/hook"
 	"sersync/internal/transport"
 	"sersync/internal/transport/local"
 	"sersync/internal/transport/native"
@@ -43,11 +47,18 @@ func NewTransport(t config.Target, o TransportOptions) (transport.Transport, err
 	case t.Kind == config.Local:
 		return local.New(local.Options{Dir: t.Path, Durable: t.Durable, Program: o.Version, Log: log}), nil
 	}
-	return native.New(native.Options{
+	n := native.Options{
 		Dial:    func(ctx context.Context) (net.Conn, error) { return dial(ctx, t) },
 		Target:  sender(o.Sender) + " " + t.URL(),
 		Durable: t.Durable, Timeout: min(t.Timeout, nativeTimeout), Bandwidth: t.Bandwidth, Program: o.Version, Log: log,
-	}), nil
+	}
+	if t.Kind == config.NativeSSH {
+		n.Dial = native.SSH{
+			Host: t.Host, User: t.User, Dir: t.Path, Port: t.Port, Identity: t.SSHKey, Args: t.SSHOptions, ConnectTimeout: t.ConnectTimeout,
+		}.Dial
+		n.Settle = max(2*n.Timeout, time.Minute)
+	}
+	return native.New(n), nil
 }
 
 // nativeTimeout is how long nothing may come from a receiver: it says something every few seconds.
@@ -69,14 +80,13 @@ func dial(ctx context.Context, t config.Target) (net.Conn, error) {
 	defer cancel()
 	login := channel.Login{Module: t.Path, User: t.User}
 	if t.PasswordFile != "" {
-		secret, err := hook.ReadSecret(t.PasswordFile)
-		if err != nil {
+		var err error
+		if login.Secret, err = readPassword(t.PasswordFile); err != nil {
 			return nil, &transport.Error{
 				Kind: transport.Misconfigured, Err: fmt.Errorf("read password file: %w", err),
 				Hint: "write the password alone into the file, for its owner alone to read",
 			}
 		}
-		login.Secret = []byte(secret)
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.Address())
 	if err != nil {
@@ -90,6 +100,32 @@ func dial(ctx context.Context, t config.Target) (net.Conn, error) {
 		return nil, loginError(err)
 	}
 	return secured, nil
+}
+
+// readPassword is the first line of a password file, as rsync takes it.
+func readPassword(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("file %q is no regular file", name)
+	case info.Mode()&0o006 != 0:
+		return nil, fmt.Errorf("file %q can be read or written by everybody", name)
+	}
+	line, err := bufio.NewReader(io.LimitReader(f, 4<<10)).ReadBytes('\n')
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if line = bytes.TrimRight(line, "\r\n"); len(line) == 0 {
+		return nil, fmt.Errorf("file %q is empty in its first line", name)
+	}
+	return line, nil
 }
 
 // loginError is what a login that failed says of the target.

@@ -3,24 +3,29 @@ package delta
 import (
 	"fmt"
 	"io"
+	"os"
 )
 
 // page is the smallest hole that is left in a file, at a multiple of it.
 const page = 4 << 10
 
-// Output is the new file, which is empty and seen by nobody. An *os.File is one.
+// Output is the new file, which nobody sees, and which is empty or a base that is in place. An *os.File is one.
 type Output interface {
 	io.WriterAt
 	Truncate(size int64) error
 }
 
 // Builder makes a file of operations, whoever sent them: nothing is read beyond a base nor written beyond the size. It
-// writes whole buffers, and leaves out pages of zeros, so that what has holes at the source has them here.
+// writes whole buffers, shares blocks with a base where the file system can, and leaves out pages of zeros, so that what
+// has holes at the source has them here.
 type Builder struct {
 	out   Output
 	size  int64
 	bases []Base
 	sum   *summer
+	clone cloner
+	// old is the end of what the file held before: what is to be zero up to there has to be made so.
+	old int64
 	// at is where the content goes on that filled bytes of the buffer in turn hold.
 	at      int64
 	buffers [4]*buffer
@@ -30,7 +35,11 @@ type Builder struct {
 
 // NewBuilder is for a file of this size, which the caller has found fit to be stored. Close ends it.
 func NewBuilder(out Output, size int64, bases []Base) *Builder {
-	b := &Builder{out: out, size: size, bases: bases, sum: newSummer()}
+	b := &Builder{out: out, size: size, bases: bases, sum: newSummer(size)}
+	b.clone.out, _ = out.(*os.File)
+	if i := inPlace(bases); i >= 0 {
+		b.old = bases[i].Size
+	}
 	for i := range b.buffers {
 		b.buffers[i] = &buffer{}
 	}
@@ -91,21 +100,77 @@ func (b *Builder) copy(op Op) error {
 	if err := b.fits(op.Length); err != nil {
 		return err
 	}
-	if op.Base < 0 || op.Base >= len(b.bases) {
-		return fmt.Errorf("copy of base %d of %d: %w", op.Base, len(b.bases), ErrMalformed)
+	if op.Length > MaxCopy || op.Base < 0 || op.Base >= len(b.bases) {
+		return fmt.Errorf("copy of %d bytes of base %d of %d: %w", op.Length, op.Base, len(b.bases), ErrMalformed)
 	}
 	base := b.bases[op.Base]
 	if op.Offset < 0 || op.Offset > base.Size || op.Length > base.Size-op.Offset {
 		return fmt.Errorf("copy of %d bytes at %d of a base of %d: %w", op.Length, op.Offset, base.Size, ErrMalformed)
 	}
-	for offset, left := op.Offset, op.Length; left > 0; {
+	if base.InPlace {
+		return b.copyInPlace(base, op)
+	}
+	before, shared := b.clone.split(base.File, op.Offset, b.offset(), op.Length)
+	if err := b.read(base, op.Offset, before); err != nil {
+		return err
+	}
+	if shared > 0 {
+		if err := b.share(base, op.Offset+before, shared); err != nil {
+			return err
+		}
+	}
+	return b.read(base, op.Offset+before+shared, op.Length-before-shared)
+}
+
+// copyInPlace leaves what is in its place, and moves what is behind it.
+func (b *Builder) copyInPlace(base Base, op Op) error {
+	switch {
+	case op.Offset < b.offset():
+		return fmt.Errorf("copy of what was at %d of the base in place: %w", op.Offset, ErrMalformed)
+	case op.Offset > b.offset():
+		return b.read(base, op.Offset, op.Length)
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	return b.keep(base.File, op.Length)
+}
+
+// share goes on with n bytes at offset of a base, which the new file shares from now on, if it can.
+func (b *Builder) share(base Base, offset, n int64) error {
+	if err := b.flush(); err != nil {
+		return err
+	}
+	if !b.clone.clone(base.File, offset, b.at, n) {
+		return b.read(base, offset, n)
+	}
+	// What the sum is made of is what the file has, whatever the base is by now.
+	return b.keep(b.clone.out, n)
+}
+
+// keep goes on with n bytes that out, which is the Output, has here already.
+func (b *Builder) keep(out io.ReaderAt, n int64) error {
+	for end := b.at + n; b.at < end; {
 		p := b.room()
-		p = p[:min(int64(len(p)), left)]
+		p = p[:min(int64(len(p)), end-b.at)]
+		if err := readFull(out, p, b.at); err != nil {
+			return err
+		}
+		b.at += int64(len(p))
+		b.pass(p)
+	}
+	return nil
+}
+
+// read goes on with n bytes at offset of a base.
+func (b *Builder) read(base Base, offset, n int64) error {
+	for end := offset + n; offset < end; {
+		p := b.room()
+		p = p[:min(int64(len(p)), end-offset)]
 		if err := readFull(base.File, p, offset); err != nil {
-			return fmt.Errorf("read base %d at %d: %w", op.Base, offset, err)
+			return fmt.Errorf("read base at %d: %w", offset, err)
 		}
 		offset += int64(len(p))
-		left -= int64(len(p))
 		if err := b.fill(len(p)); err != nil {
 			return err
 		}
@@ -119,6 +184,11 @@ func (b *Builder) hole(n int64) error {
 	}
 	if err := b.flush(); err != nil {
 		return err
+	}
+	if b.at < b.old {
+		if err := punch(b.out, b.at, min(n, b.old-b.at)); err != nil {
+			return err
+		}
 	}
 	b.sum.hole(b.at, n)
 	b.at += n
@@ -135,7 +205,7 @@ func (b *Builder) end(sum Sum) error {
 	if err := b.out.Truncate(b.size); err != nil {
 		return err
 	}
-	if b.sum.sum(b.size) != sum {
+	if b.sum.sum() != sum {
 		return ErrSum
 	}
 	return nil
@@ -164,17 +234,15 @@ func (b *Builder) fill(n int) error {
 
 // flush writes what the buffer holds, but for pages of zeros, and passes it on to the sum.
 func (b *Builder) flush() error {
-	buf := b.buffers[b.turn]
-	p := buf.bytes[:b.filled]
-	b.sum.add(p, buf)
-	b.turn, b.filled = (b.turn+1)%len(b.buffers), 0
+	p := b.buffers[b.turn].bytes[:b.filled]
+	b.pass(p)
 	at := b.at
 	b.at += int64(len(p))
 	// from..to is what is to be written.
 	from, to := 0, 0
 	for to < len(p) {
 		n := min(page-int((at+int64(to))%page), len(p)-to)
-		if n == page && zero(p[to:to+n]) {
+		if n == page && at+int64(to) >= b.old && zero(p[to:to+n]) {
 			if err := b.write(p[from:to], at+int64(from)); err != nil {
 				return err
 			}
@@ -183,6 +251,12 @@ func (b *Builder) flush() error {
 		to += n
 	}
 	return b.write(p[from:], at+int64(from))
+}
+
+// pass has p, which is in the buffer, go into the sum, and takes the next buffer.
+func (b *Builder) pass(p []byte) {
+	b.sum.add(p, b.buffers[b.turn])
+	b.turn, b.filled = (b.turn+1)%len(b.buffers), 0
 }
 
 func (b *Builder) write(p []byte, at int64) error {

@@ -18,16 +18,20 @@ import (
 	"errors"
 	"io"
 	"math/bits"
+	"slices"
 )
 
 const (
 	// MaxData bounds the bytes of one Data operation.
 	MaxData = 256 << 10
+	// MaxCopy bounds a Copy, so that whoever applies operations can stop between two of them.
+	MaxCopy = maxBlock
 	// MaxBases is how many bases a signature may have: the old file and what arrived of the new one, and some to spare.
 	MaxBases = 4
 
-	minBlock = 4 << 10
-	maxBlock = 16 << 20
+	// A block is 4 KiB to 16 MiB, and a power of two.
+	minPower, maxPower = 12, 24
+	minBlock, maxBlock = 1 << minPower, 1 << maxPower
 	// maxBlocks bounds a signature, to 14 MiB on the wire and some 60 in memory. From 1 TiB on the blocks grow so that
 	// it suffices; what is beyond 16 TiB is not signed, and so sent.
 	maxBlocks = 1 << 20
@@ -47,6 +51,10 @@ type Base struct {
 	// File tells its holes if it is an *os.File.
 	File io.ReaderAt
 	Size int64
+	// InPlace says that it is all of the Output itself, which holds what arrived of the new file before a cut. What is in its
+	// place is read and stays; only what is at or behind the place where the file goes on can be copied. One base at most
+	// is so.
+	InPlace bool
 }
 
 // blockSize is that for bases of this many bytes together. The root of their number makes a signature as dear as a
@@ -57,6 +65,11 @@ func blockSize(total int64) int {
 		block <<= 1
 	}
 	return block
+}
+
+// inPlace is the number of the base that is in place, or -1.
+func inPlace(bases []Base) int {
+	return slices.IndexFunc(bases, func(b Base) bool { return b.InPlace })
 }
 
 // blocks is how many blocks a base of this size has, the last of which may be short.

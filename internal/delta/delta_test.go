@@ -247,7 +247,7 @@ func writeAt(t testing.TB, f *os.File, p []byte, at int64) {
 	}
 }
 
-func content(t *testing.T, f *os.File, size int64) []byte {
+func read(t *testing.T, f *os.File, size int64) []byte {
 	t.Helper()
 	p := make([]byte, size)
 	if n, err := f.ReadAt(p, 0); int64(n) != size {
@@ -268,19 +268,19 @@ func TestHolesStayHoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := create(t, dir, "file")
-	if _, err := io.Copy(file, bytes.NewReader(content(t, old, size))); err != nil {
+	if _, err := io.Copy(file, bytes.NewReader(read(t, old, size))); err != nil {
 		t.Fatal(err)
 	}
 	// The same, dense, and one change in it; then holes as the file system makes them.
 	writeAt(t, file, random(r, 5000), 31_000_000)
 	for _, source := range []*os.File{old, file} {
-		for _, bases := range [][]Base{nil, {{old, size}}, {{file, size}}} {
+		for _, bases := range [][]Base{nil, {{File: old, Size: size}}, {{File: file, Size: size}}} {
 			out := create(t, dir, "out")
 			sent, err := transfer(out, source, size, bases)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(content(t, out, size), content(t, source, size)) {
+			if !bytes.Equal(read(t, out, size), read(t, source, size)) {
 				t.Fatal("content differs")
 			}
 			if got, most := blocksOf(t, out), blocksOf(t, old)+5000+2*page; got > most {
@@ -302,7 +302,7 @@ func TestHugeHoleCostsNothing(t *testing.T) {
 	if err := file.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := transfer(out, file, size, []Base{{file, size}}); err != nil {
+	if _, err := transfer(out, file, size, []Base{{File: file, Size: size}}); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]byte, 13)

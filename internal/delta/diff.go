@@ -46,7 +46,7 @@ func Diff(ctx context.Context, file io.ReaderAt, size int64, sig *Signature, emi
 	if err := d.run(); err != nil {
 		return Sum{}, err
 	}
-	return d.sum.sum(size), nil
+	return d.sum.sum(), nil
 }
 
 type differ struct {
@@ -90,19 +90,35 @@ func (d *differ) run() error {
 // match goes on with a block of a base, if one begins here, or else to where one does.
 func (d *differ) match() error {
 	rest := d.rest()
-	if d.want >= 0 {
-		n := d.sig.lengthOf(d.want)
-		if n <= len(rest) && xxh3.HashSeed(rest[:n], d.sig.seed) == d.sig.strong[d.want] {
-			return d.copy(d.want, n)
+	for _, i := range [2]int{d.sig.here(d.offset()), d.want} {
+		if i < 0 {
+			continue
+		}
+		if n := d.sig.lengthOf(i); n <= len(rest) && d.is(i, rest[:n], d.offset()) {
+			return d.copy(i, n)
 		}
 	}
 	if len(rest) < d.block {
 		return d.tail()
 	}
-	if at, found := d.sig.places[xxh3.HashSeed(rest[:d.block], d.sig.seed)]; found {
-		return d.copy(int(at), d.block)
+	if at := d.find(rest[:d.block]); at >= 0 {
+		return d.copy(at, d.block)
 	}
 	return d.roll()
+}
+
+// is reports whether block i is p, which is at this offset, and can be copied there.
+func (d *differ) is(i int, p []byte, offset int64) bool {
+	return xxh3.HashSeed(p, d.sig.seed) == d.sig.strong[i] && d.sig.there(i, offset)
+}
+
+// find tells the block that is p, which is here, or else -1.
+func (d *differ) find(p []byte) int {
+	at, found := d.sig.places[xxh3.HashSeed(p, d.sig.seed)]
+	if !found || !d.sig.there(int(at), d.offset()) {
+		return -1
+	}
+	return int(at)
 }
 
 // roll searches from the next byte on. It returns after a match, before zeros, at the end, or when it left out a stretch.
@@ -148,8 +164,8 @@ func (d *differ) confirm(sum weak) (at int, stop bool) {
 	if _, known := d.sig.weak[sum.key()]; !known || d.wasted > wasteFree+wasteRate*d.offset() {
 		return -1, false
 	}
-	if at, found := d.sig.places[xxh3.HashSeed(here, d.sig.seed)]; found {
-		return int(at), false
+	if at := d.find(here); at >= 0 {
+		return at, false
 	}
 	d.wasted += int64(d.block)
 	return -1, false
@@ -182,10 +198,11 @@ func (d *differ) tail() error {
 		}
 		rest := d.rest()
 		n := d.sig.lengthOf(b.end - 1)
-		if n > len(rest) || xxh3.HashSeed(rest[len(rest)-n:], d.sig.seed) != d.sig.strong[b.end-1] {
+		before := len(rest) - n
+		if before < 0 || !d.is(b.end-1, rest[before:], d.offset()+int64(before)) {
 			continue
 		}
-		if err := d.miss(len(rest) - n); err != nil {
+		if err := d.miss(before); err != nil {
 			return err
 		}
 		return d.copy(b.end-1, n)

@@ -3,6 +3,8 @@ package delta
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -40,4 +42,16 @@ func holeEnd(file io.ReaderAt, offset, size int64) int64 {
 		}
 	})
 	return end
+}
+
+// punch makes a hole where the file has something.
+func punch(file Output, offset, n int64) error {
+	f, ok := file.(*os.File)
+	if !ok {
+		return fmt.Errorf("make hole: %w", errors.ErrUnsupported)
+	}
+	if err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, offset, n); err != nil {
+		return fmt.Errorf("make hole in %q: %w", f.Name(), err)
+	}
+	return nil
 }

@@ -24,7 +24,7 @@ type Op struct {
 	// Base and Offset say where a Copy is from.
 	Base   int
 	Offset int64
-	// Length is that of a Copy or a Hole, at least 1.
+	// Length is that of a Copy, up to MaxCopy, or of a Hole; at least 1.
 	Length int64
 	// Data has 1 to MaxData bytes, which are valid until the call returns that was given them, or until the next Read.
 	Data []byte
@@ -80,7 +80,7 @@ func (r *Reader) Read() (Op, error) {
 		}
 		op.Base = int(base)
 		if op.Offset, err = r.number(0, 1<<63-1); err == nil {
-			op.Length, err = r.number(1, 1<<63-1)
+			op.Length, err = r.number(1, MaxCopy)
 		}
 	case Hole:
 		op.Length, err = r.number(1, 1<<63-1)

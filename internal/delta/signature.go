@@ -1,140 +1,20 @@
 package delta
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
-	"math/bits"
-
-	"github.com/zeebo/xxh3"
 )
 
-// A signature on the wire: its version, the power of two of the block, the seed, the number of bases, the size of each
-// (8 bytes each), and then for each block of each base, in order, 6 bytes of the rolling sum and 8 of XXH3. All is
-// little-endian. A block of zeros has 14 bytes of zero: it is never copied. The rolling sum of a short block is zero.
+// A signature on the wire: its version, the power of two of the block, the seed, the number of bases, which of them is in
+// place (the first is 1), the size of each (8 bytes each), and then for each block of each base, in order, 6 bytes of the
+// rolling sum and 8 of XXH3. All is little-endian. A block of zeros has 14 bytes of zero: it is never copied. The rolling
+// sum of a short block is zero.
 const (
-	version    = 1
-	headSize   = 11
-	entrySize  = 14
-	signChunk  = 64 << 10
-	signBuffer = 1 << 20
+	version   = 1
+	headSize  = 12
+	entrySize = 14
+	signChunk = 64 << 10
 )
-
-// Sign writes the signature of the bases to w, in pieces of at most 64 KiB, while it reads them. The seed is random, and
-// of this transfer alone. A base that changes meanwhile makes a signature that fits nothing, and no harm.
-func Sign(ctx context.Context, w io.Writer, seed uint64, bases []Base) error {
-	var total int64
-	for _, b := range bases {
-		total += b.Size
-	}
-	if len(bases) > MaxBases {
-		return fmt.Errorf("sign %d bases: at most %d are possible", len(bases), MaxBases)
-	}
-	s := signer{ctx: ctx, w: w, seed: seed, block: blockSize(total), left: maxBlocks}
-	s.out = append(make([]byte, 0, signChunk), version, byte(bits.TrailingZeros(uint(s.block))))
-	s.out = binary.LittleEndian.AppendUint64(s.out, seed)
-	s.out = append(s.out, byte(len(bases)))
-	for _, b := range bases {
-		s.out = binary.LittleEndian.AppendUint64(s.out, uint64(b.Size))
-	}
-	s.buf = make([]byte, min(max(signBuffer, int64(s.block)), max(total, 1)))
-	for i, b := range bases {
-		if err := s.base(b); err != nil {
-			return fmt.Errorf("sign base %d: %w", i, err)
-		}
-	}
-	return s.flush()
-}
-
-type signer struct {
-	ctx   context.Context
-	w     io.Writer
-	seed  uint64
-	block int
-	// left is how many blocks may still be signed.
-	left int64
-	buf  []byte
-	out  []byte
-}
-
-func (s *signer) base(b Base) error {
-	size := b.Size
-	if n := blocks(size, s.block); n > s.left {
-		size = s.left * int64(s.block)
-	}
-	s.left -= blocks(size, s.block)
-	for offset := int64(0); offset < size; {
-		if err := s.ctx.Err(); err != nil {
-			return err
-		}
-		if n := (holeEnd(b.File, offset, size) - offset) / int64(s.block); n > 0 {
-			for range n {
-				if err := s.entry(0, 0); err != nil {
-					return err
-				}
-			}
-			offset += n * int64(s.block)
-			continue
-		}
-		p := s.buf[:min(int64(len(s.buf)), size-offset)]
-		if err := readFull(b.File, p, offset); err != nil {
-			return err
-		}
-		offset += int64(len(p))
-		for len(p) > 0 {
-			n := min(s.block, len(p))
-			if err := s.one(p[:n]); err != nil {
-				return err
-			}
-			p = p[n:]
-		}
-	}
-	return nil
-}
-
-func (s *signer) one(block []byte) error {
-	switch {
-	case zero(block):
-		return s.entry(0, 0)
-	case len(block) < s.block:
-		return s.entry(0, xxh3.HashSeed(block, s.seed))
-	}
-	return s.entry(weakOf(block).key(), xxh3.HashSeed(block, s.seed))
-}
-
-func (s *signer) entry(key, strong uint64) error {
-	if cap(s.out)-len(s.out) < entrySize {
-		if err := s.flush(); err != nil {
-			return err
-		}
-	}
-	s.out = binary.LittleEndian.AppendUint32(s.out, uint32(key))
-	s.out = binary.LittleEndian.AppendUint16(s.out, uint16(key>>32))
-	s.out = binary.LittleEndian.AppendUint64(s.out, strong)
-	return nil
-}
-
-func (s *signer) flush() error {
-	if len(s.out) == 0 {
-		return nil
-	}
-	_, err := s.w.Write(s.out)
-	s.out = s.out[:0]
-	return err
-}
-
-// readFull reads all of p, which lies within the size that the file had.
-func readFull(file io.ReaderAt, p []byte, offset int64) error {
-	n, err := file.ReadAt(p, offset)
-	switch {
-	case n == len(p):
-		return nil
-	case err == io.EOF:
-		return ErrChanged
-	}
-	return err
-}
 
 // A Signature is what the sender knows of the bases. The zero Signature takes the bytes of one by Write, in pieces of any
 // size, and grows with what was received, never with what is announced.
@@ -143,6 +23,8 @@ type Signature struct {
 	seed   uint64
 	bases  []signed
 	blocks int
+	// inPlace is the base that the new file is written over, or -1.
+	inPlace int
 	// keys and strong are those of all blocks, base after base.
 	keys, strong []uint64
 	// part is the beginning of what is not whole yet.
@@ -206,10 +88,10 @@ func (s *Signature) wanted() int {
 func (s *Signature) take(p []byte) error {
 	switch {
 	case s.block == 0:
-		if p[0] != version || p[1] < 12 || p[1] > 24 || p[10] > MaxBases {
-			return fmt.Errorf("signature of version %d with blocks of 2^%d and %d bases: %w", p[0], p[1], p[10], ErrMalformed)
+		if p[0] != version || p[1] < minPower || p[1] > maxPower || p[10] > MaxBases || p[11] > p[10] {
+			return fmt.Errorf("signature of version %d with blocks of 2^%d and %d bases, in place %d: %w", p[0], p[1], p[10], p[11], ErrMalformed)
 		}
-		s.block, s.seed = 1<<p[1], binary.LittleEndian.Uint64(p[2:])
+		s.block, s.seed, s.inPlace = 1<<p[1], binary.LittleEndian.Uint64(p[2:]), int(p[11])-1
 		for range p[10] {
 			s.bases = append(s.bases, signed{size: -1})
 		}
@@ -244,18 +126,46 @@ func (s *Signature) index() {
 	s.weak = make(map[uint64]struct{}, len(s.keys))
 	s.places = make(map[uint64]int32, len(s.keys))
 	s.sieve.add(0) // zeros, which are a hole
-	for _, b := range s.bases {
-		for i := b.first; i < b.end; i++ {
-			if s.length(b, i) < s.block || s.strong[i] == 0 {
-				continue
-			}
-			s.sieve.add(s.keys[i])
-			s.weak[s.keys[i]] = struct{}{}
-			if _, known := s.places[s.strong[i]]; !known {
-				s.places[s.strong[i]] = int32(i)
-			}
+	// The base in place comes last: what another one has too can always be copied from there.
+	for n, b := range s.bases {
+		if n != s.inPlace {
+			s.indexBase(b)
 		}
 	}
+	if s.inPlace >= 0 {
+		s.indexBase(s.bases[s.inPlace])
+	}
+}
+
+func (s *Signature) indexBase(b signed) {
+	for i := b.first; i < b.end; i++ {
+		if s.length(b, i) < s.block || s.strong[i] == 0 {
+			continue
+		}
+		s.sieve.add(s.keys[i])
+		s.weak[s.keys[i]] = struct{}{}
+		if _, known := s.places[s.strong[i]]; !known {
+			s.places[s.strong[i]] = int32(i)
+		}
+	}
+}
+
+// here is the block of the base in place that is at this offset, or -1.
+func (s *Signature) here(offset int64) int {
+	if s.inPlace < 0 || offset%int64(s.block) != 0 {
+		return -1
+	}
+	b := s.bases[s.inPlace]
+	if n := offset / int64(s.block); n < int64(b.end-b.first) {
+		return b.first + int(n)
+	}
+	return -1
+}
+
+// there reports whether block i is still there when the file goes on at offset.
+func (s *Signature) there(i int, offset int64) bool {
+	base := s.baseOf(i)
+	return base != s.inPlace || s.offset(s.bases[base], i) >= offset
 }
 
 // length is that of block i, which is one of b.

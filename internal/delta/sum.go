@@ -7,17 +7,20 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// Sum stands for the whole content of a file. It is BLAKE3 of three things: the size, the holes, and BLAKE3 of all bytes
-// outside of them; so a hole costs nothing, however large. The same content with other holes has another Sum: it serves
-// to compare two ends of one transfer, which agree on the holes, and for nothing else.
+// Sum stands for the whole content of a file. It is BLAKE3 of all bytes outside of holes, of BLAKE3 of the holes if there
+// are any, of their number and of the size; so a hole costs nothing, however large. The same content with other holes has
+// another Sum: it serves to compare two ends of one transfer, which agree on the holes, and for nothing else.
 type Sum [32]byte
 
-// summer makes a Sum in a goroutine of its own, as that takes as long as everything else together.
+// summer makes a Sum, in a goroutine of its own where that is worth it: it takes as long as everything else together.
 type summer struct {
-	jobs  chan buffered
-	done  chan struct{}
+	size  int64
 	data  *blake3.Hasher
-	holes *blake3.Hasher
+	holes *blake3.Hasher // nil: there was none
+	count int64
+	// jobs is nil where there is no goroutine, and again after its end.
+	jobs chan buffered
+	done chan struct{}
 }
 
 // A buffer is memory whose content must stay until the summer has read it: until busy is done.
@@ -31,51 +34,63 @@ type buffered struct {
 	of    *buffer
 }
 
-// newSummer starts the goroutine; stop or sum end it.
-func newSummer() *summer {
-	s := &summer{jobs: make(chan buffered, 4), done: make(chan struct{}), data: blake3.New(), holes: blake3.New()}
-	go func() {
+// newSummer is for a file of this size. Where it starts a goroutine, stop and sum end it.
+func newSummer(size int64) *summer {
+	s := &summer{size: size, data: blake3.New()}
+	if size <= MaxData {
+		return s
+	}
+	s.jobs, s.done = make(chan buffered, 4), make(chan struct{})
+	go func(jobs <-chan buffered) {
 		defer close(s.done)
-		for job := range s.jobs {
+		for job := range jobs {
 			s.data.Write(job.bytes)
 			job.of.busy.Done()
 		}
-	}()
+	}(s.jobs)
 	return s
 }
 
 // add takes the bytes that follow, which are in b.
 func (s *summer) add(bytes []byte, b *buffer) {
-	if len(bytes) == 0 {
-		return
+	switch {
+	case len(bytes) == 0:
+	case s.jobs == nil:
+		s.data.Write(bytes)
+	default:
+		b.busy.Add(1)
+		s.jobs <- buffered{bytes, b}
 	}
-	b.busy.Add(1)
-	s.jobs <- buffered{bytes, b}
 }
 
 func (s *summer) hole(offset, length int64) {
-	var p [16]byte
-	binary.LittleEndian.PutUint64(p[:8], uint64(offset))
-	binary.LittleEndian.PutUint64(p[8:], uint64(length))
-	s.holes.Write(p[:])
+	if s.holes == nil {
+		s.holes = blake3.New()
+	}
+	s.count++
+	s.holes.Write(numbers(offset, length))
+}
+
+func numbers(a, b int64) []byte {
+	p := binary.LittleEndian.AppendUint64(make([]byte, 0, 16), uint64(a))
+	return binary.LittleEndian.AppendUint64(p, uint64(b))
 }
 
 // stop waits for the goroutine. It may be called more than once, and after sum.
 func (s *summer) stop() {
-	select {
-	case <-s.done:
-	default:
+	if s.jobs != nil {
 		close(s.jobs)
 		<-s.done
+		s.jobs = nil
 	}
 }
 
-// sum is that of a file of this size. Nothing is added after it.
-func (s *summer) sum(size int64) Sum {
+// sum is that of the file. Nothing is added after it.
+func (s *summer) sum() Sum {
 	s.stop()
-	all := blake3.New()
-	all.Write(binary.LittleEndian.AppendUint64(nil, uint64(size)))
-	all.Write(s.holes.Sum(nil))
-	all.Write(s.data.Sum(nil))
-	return Sum(all.Sum(nil))
+	if s.holes != nil {
+		s.data.Write(s.holes.Sum(nil))
+	}
+	s.data.Write(numbers(s.count, s.size))
+	return Sum(s.data.Sum(nil))
 }

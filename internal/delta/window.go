@@ -5,8 +5,9 @@ import (
 	"io"
 )
 
-// readAhead is how much of the file is read at once, where a block is not longer.
-const readAhead = 1 << 20
+// readAhead is how much of a file is read at once, where a block is not longer: what is still in the cache when its sum is
+// made. With 1 MiB that takes a tenth more processor time.
+const readAhead = 256 << 10
 
 // window is the part of the file that the sender has in memory: buf, which begins at offset at of the file. What is
 // before summed went into the sum, what is before sent was told, and next is where the search is:
@@ -26,7 +27,7 @@ type window struct {
 
 func newWindow(ctx context.Context, file io.ReaderAt, size int64, block int) *window {
 	return &window{
-		ctx: ctx, file: file, size: size, block: block, sum: newSummer(),
+		ctx: ctx, file: file, size: size, block: block, sum: newSummer(size),
 		memory: &buffer{}, other: &buffer{},
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sersync/internal/confine"
 	"sersync/internal/transport"
 	"sersync/internal/transport/rsync"
 )
@@ -51,7 +52,7 @@ const (
 
 func landlock(p *Part) {
 	const remedy = "use a kernel 5.13 or newer with landlock among its security modules (lsm= of the kernel's command line), and let a container's seccomp profile allow it"
-	abi, err := rsync.LandlockABI()
+	abi, err := confine.ABI()
 	switch {
 	case err != nil:
 		p.add(Warning, "landlock", remedy,

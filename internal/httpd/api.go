@@ -97,6 +97,7 @@ type Backend interface {
 	Resume(Selection) ([]Pair, error)
 	PathsBackend
 	HooksBackend
+	VerifyBackend
 	// SetLogLevel changes from which of LogLevels on is logged, and returns from which it was.
 	SetLogLevel(level string) (was string)
 	// Events is where batches are passed on.

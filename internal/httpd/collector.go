@@ -135,6 +135,20 @@ func targetFamilies() []family[replicate.TargetStatus] {
 		}
 		return 0
 	}))
+	add(prometheus.GaugeValue, "verified_timestamp_seconds",
+		"As of when all of the target was verified last, in seconds since 1970: when that verification began.", func(t status) map[string]float64 {
+			if t.Verified == nil {
+				return nil
+			}
+			return secondsOf(&t.Verified.AsOf)
+		})
+	add(prometheus.GaugeValue, "verify_differences", "Differences that the last verification found, those on their way not counted.",
+		func(t status) map[string]float64 {
+			if t.Verified == nil {
+				return nil
+			}
+			return map[string]float64{"": float64(t.Verified.Differences)}
+		})
 	return all
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sersync/internal/replicate"
+	"sersync/internal/transport"
 )
 
 // patience bounds what a test waits for, so that a failure ends.
@@ -27,6 +28,7 @@ type backend struct {
 	acked    chan struct{} // closed: waits are over
 	left     chan error    // a wait ended without its ack
 	released []Released
+	repaired []transport.Difference
 	controls []string // what was done with selected targets
 	level    string
 	feed     Feed

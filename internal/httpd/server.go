@@ -122,7 +122,10 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/hooks/clear", s.hookPaths(s.backend.ForgetHooks))
 	mux.HandleFunc("POST /v1/log-level", s.logLevel)
 	mux.HandleFunc("GET /v1/events", s.events)
-	return http.MaxBytesHandler(mux, bodyMax)
+	all := http.NewServeMux()
+	all.Handle("/", http.MaxBytesHandler(mux, bodyMax))
+	s.verifyRoutes(all)
+	return all
 }
 
 func (s *Server) wait(w http.ResponseWriter, r *http.Request) {

@@ -130,7 +130,7 @@ func (c *chaos) step() {
 		}
 		return marks
 	}
-	switch c.r.IntN(22) {
+	switch c.r.IntN(24) {
 	case 0, 1, 2, 3:
 		c.j.Record(scan.Finding{Path: c.path(), Stat: directory(c.n), Mark: c.r.IntN(2) == 0, Since: now, Young: c.r.IntN(3) == 0})
 	case 4, 5, 6, 7:
@@ -161,6 +161,8 @@ func (c *chaos) step() {
 		c.j.Doubt(c.path())
 	case 21:
 		c.j.Sure(now)
+	case 22, 23:
+		c.j.Rename(c.path(), c.path(), now, 1)
 	}
 }
 

@@ -34,6 +34,14 @@ func newModel() *model {
 
 func (m *model) add(c change.Mark) { m.unacked[c.Path] = append(m.unacked[c.Path], c) }
 
+// inFlight is how many of the changes of p that were not acked are in flight.
+func (m *model) inFlight(p change.Path) int {
+	if _, ok := m.flying[p]; ok {
+		return m.covers[p]
+	}
+	return 0
+}
+
 func union(changes []change.Mark) change.Mark {
 	all := changes[0]
 	for _, c := range changes[1:] {
@@ -61,13 +69,50 @@ func newWorld(t *testing.T, seed uint64, limit int) *world {
 	w := &world{
 		t: t, r: rand.New(rand.NewPCG(seed, 1)), j: New(limit), collapses: limit > 0,
 		names: []string{"a", "b", "c"}, models: map[string]*model{},
-		paths: []change.Path{change.Root, "d", "d/f", "d/g", "h", "i", "k", "l", "m", "n", "o", "p"},
+		paths: []change.Path{change.Root, "d", "d/f", "d/g", "e", "e/f", "e/g", "h", "i", "k", "l", "m", "n", "o", "p"},
 	}
 	for _, name := range w.names {
 		w.j.Open(name)
 		w.models[name] = newModel()
 	}
+	w.j.Record(scan.Finding{Path: "d", Stat: directory(1)}, scan.Finding{Path: "d/f", Stat: fileRow(2)}, scan.Finding{Path: "d/g", Stat: fileRow(3)})
 	return w
+}
+
+// rename moves the directory with rows to its other name, and every change below it that was not acked. What is in flight stays so,
+// too.
+func (w *world) rename() {
+	from, to := change.Path("d"), change.Path("e")
+	if !w.j.Stat(from).Exists() {
+		from, to = to, from
+	}
+	since := time.Now()
+	if !w.j.Rename(from, to, since, 1) {
+		w.t.Fatalf("%v was not renamed", from)
+	}
+	for _, x := range w.models {
+		x.add(change.Mark{Path: to, Since: since, Bits: change.Tree | change.Extras})
+		x.add(change.Mark{Path: from, Since: since, Bits: change.Extras | change.WasDir})
+		for _, name := range []string{"f", "g"} {
+			p, q := from.Join(name), to.Join(name)
+			if changes := x.unacked[p]; len(changes) > 0 {
+				m := union(changes)
+				m.Path = q
+				x.add(m)
+				if x.unacked[p] = changes[:x.inFlight(p)]; len(x.unacked[p]) == 0 {
+					delete(x.unacked, p)
+				}
+			}
+			if m, ok := x.again[p]; ok {
+				m.Path = q
+				x.again[q] = m.Merge(x.again[q])
+				if old := x.again[q]; old.Since.Before(m.Since) {
+					old.Since = m.Since
+					x.again[q] = old
+				}
+			}
+		}
+	}
 }
 
 func (w *world) mark() change.Mark {
@@ -184,7 +229,9 @@ func (w *world) step() {
 		target.Release()
 	case n == 62:
 		target.Retry()
-	case n == 63:
+	case n < 65:
+		w.rename()
+	case n == 65:
 		w.j.Drop(name)
 		w.j.Open(name)
 		w.models[name] = newModel()
@@ -216,10 +263,7 @@ func (w *world) step() {
 func (w *world) fold(name string) {
 	x, target := w.models[name], w.j.Open(name)
 	for p, changes := range x.unacked {
-		flying := 0
-		if _, ok := x.flying[p]; ok {
-			flying = x.covers[p]
-		}
+		flying := x.inFlight(p)
 		if len(changes) == flying {
 			continue
 		}

@@ -70,6 +70,9 @@ type Target struct {
 	recent  []recent
 	recents int
 	crowded int64
+	// moved are hints, in memory alone; renames counts those that there were.
+	moved   []Moved
+	renames uint64
 	unsaved unsavedOwed
 }
 
@@ -510,7 +513,7 @@ func (t *Target) collapse() {
 			t.drop(o)
 		}
 	}
-	t.ready, t.low, t.large = nil, nil, nil
+	t.ready, t.low, t.large, t.moved = nil, nil, nil, nil
 	t.settle()
 	t.cursor, t.next = t.j.seq, nil
 	t.owe(change.Mark{Path: change.Root, Since: all.since, Bits: all.bits})

@@ -106,13 +106,14 @@ func (w gatedWatcher) Cover(fd int, p change.Path) error {
 	return w.Watcher.Cover(fd, p)
 }
 
-// A directory that was renamed is in the index when it was walked, and that may take long.
+// A directory that was renamed, and that the index did not follow, is in it when it was walked, and that may take long.
 func TestP7RenameIsJudgedWhenItWasWalked(t *testing.T) {
 	t.Parallel()
 	walked := make(chan struct{})
 	open := sync.OnceFunc(func() { close(walked) })
 	t.Cleanup(open)
 	r := newRig(t, func(r *rig) {
+		r.opts.MoveLeast = 1 << 40
 		inner := r.opts.NewWatcher
 		r.opts.NewWatcher = func(root *scan.Root) (watch.Watcher, error) {
 			w, err := inner(root)

@@ -19,8 +19,10 @@ type findings struct {
 	since  time.Time
 	// whole: all of the target is compared. Where only a part is, it is because something went from the index, which
 	// was judged by that.
-	whole  bool
-	extras []change.Mark
+	whole bool
+	// content: they were found by content, so that size and time prove nothing.
+	content bool
+	extras  []change.Mark
 	// extra and missing are how many paths the target has too much and too little.
 	extra, missing int
 }
@@ -33,6 +35,8 @@ func (f *findings) add(ctx context.Context, d transport.Difference) error {
 	if !d.Extra {
 		if d.Missing {
 			f.missing++
+		} else if f.content && !d.Dir {
+			m.Bits |= change.Content
 		}
 		return f.sender.owed.OweLow(ctx, m)
 	}

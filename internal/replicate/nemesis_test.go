@@ -45,6 +45,7 @@ func survive(t *testing.T, seed uint64, by mixed.Options) {
 		o := r.target("one", func(o *rsync.Options) { o.Timeout = 2 * time.Second })
 		o.Large = 4096
 		r.opts.Targets = []replicate.TargetOptions{o}
+		r.opts.MoveLeast = 1
 		noBudget(r)
 		r.watchedBy(by)
 	})

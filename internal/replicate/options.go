@@ -34,12 +34,17 @@ type Options struct {
 	SweepEvery time.Duration
 	// SweepAt sweeps all targets when it is due; nil is never. A target whose last sweep is not done yet is left out.
 	SweepAt Schedule
+	// Verify is when all targets are verified in the background.
+	Verify VerifyOptions
 	// NoRemovals never removes anything on a target, sweeps included (<delete start="false">).
 	NoRemovals bool
 	// RemovalBudget is by how much the source may shrink before its removals are held.
 	RemovalBudget RemovalBudget
 	// Events are switches of 2.5.4 that drop kinds of events; the zero value drops nothing.
 	Events Events
+	// MoveLeast is how much has to be below a directory that was renamed, in bytes (a name counts as 4 KiB), to have targets move it:
+	// less is sent sooner. Default 1 MiB.
+	MoveLeast int64
 	// CloseWait is how long a new file may stay open before it is sent all the same. Default 1 s.
 	CloseWait time.Duration
 	// QuietWait is how long a file that is written and not closed must be quiet. Default 5 s.
@@ -102,7 +107,7 @@ type TargetOptions struct {
 	Quiet time.Duration
 	// Large is the size in bytes from which a file goes in the lane of large files. Default 64 MiB.
 	Large int64
-	// SweepExclude are patterns of the transport's own kind that bind sweeps of everything only, not the comparison of
+	// SweepExclude are patterns of the transport's own kind that bind sweeps and verifications of everything only, not the comparison of
 	// a single directory in which something happened.
 	SweepExclude []string
 	// DeadAfter is how many times a path fails before it is a dead letter. Default 12.

@@ -31,6 +31,8 @@ type run struct {
 	op    transport.Op
 	items []*item
 	at    map[change.Path]*item
+	// seq is the number of the newest change when it was planned.
+	seq uint64
 }
 
 func (r *run) removes() bool {
@@ -57,6 +59,24 @@ func (r *run) paths() []change.Path {
 		paths[i] = it.path
 	}
 	return paths
+}
+
+// seen is what the looks of the plan saw. Nil for removals: there was nothing.
+func (r *run) seen() []transport.Seen {
+	if r.removes() {
+		return nil
+	}
+	seen := make([]transport.Seen, len(r.items))
+	for i, it := range r.items {
+		seen[i].Stat = it.stat
+		for _, m := range it.marks {
+			seen[i].Seq = max(seen[i].Seq, m.Seq)
+		}
+		for _, m := range it.compared {
+			seen[i].Seq = max(seen[i].Seq, m.Seq)
+		}
+	}
+	return seen
 }
 
 func (r *run) marks() []change.Mark {
@@ -106,6 +126,8 @@ func (s *sender) plan(sess *session, marks []change.Mark) *plan {
 	if opts.Filter.Any() {
 		p.removals.op = transport.RemoveExact
 	}
+	p.updates.seq = s.src.journal.Seq()
+	p.contents.seq = p.updates.seq
 	looks := sess.root.Looks()
 	defer looks.Close()
 	var bytes int64

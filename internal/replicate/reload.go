@@ -48,6 +48,7 @@ func (s *Source) Reload(opts Options) error {
 	for name := range before {
 		if !hasTarget(opts, name) {
 			s.journal.Drop(name)
+			s.journal.DropFacts(func(fact string) bool { return fact == verifiedFact+name })
 		}
 	}
 	s.exchangeTellers(x)
@@ -95,6 +96,7 @@ func (s *Source) swap(opts Options, fresh []TargetOptions, before map[string]Tar
 	}
 	for _, r := range s.senders {
 		poke(r.sender.replan)
+		poke(r.sender.reverify)
 	}
 	return x, nil
 }

@@ -10,10 +10,10 @@ type Schedule interface {
 	Next(time.Time) time.Time
 }
 
-// wakeEvery is how often the clock is looked at while a sweep is not due: it may be set, and the machine may have slept.
+// wakeEvery is how often the clock is looked at while nothing is due: it may be set, and the machine may have slept.
 const wakeEvery = time.Minute
 
-// agenda is when the sweeps of one target are due.
+// agenda is when the sweeps, or the verifications, of one target are due.
 type agenda struct {
 	at Schedule
 	// next is when at is due next, looked when the clock was looked at last; both by the clock on the wall.
@@ -25,10 +25,10 @@ type agenda struct {
 	asked bool
 }
 
-// due reports whether a sweep is due now, and else how long there is to wait at the least; negative is for ever.
-func (a *agenda) due(opts Options, now time.Time) (bool, time.Duration) {
-	if opts.SweepAt != a.at {
-		a.at, a.next = opts.SweepAt, time.Time{}
+// due reports whether one is due now, by either schedule, and else how long there is to wait at the least; negative is for ever.
+func (a *agenda) due(at Schedule, every time.Duration, now time.Time) (bool, time.Duration) {
+	if at != a.at {
+		a.at, a.next = at, time.Time{}
 		a.schedule(now)
 	}
 	if a.looked.Sub(now.Round(0)) > clockTrust {
@@ -45,8 +45,8 @@ func (a *agenda) due(opts Options, now time.Time) (bool, time.Duration) {
 	if !a.next.IsZero() {
 		wait = a.next.Sub(now)
 	}
-	if opts.SweepEvery > 0 && !a.asked {
-		left := a.from.Add(opts.SweepEvery).Sub(now)
+	if every > 0 && !a.asked {
+		left := a.from.Add(every).Sub(now)
 		if left <= 0 {
 			return true, 0
 		}
@@ -71,7 +71,8 @@ func (s *sender) runSchedule(ctx context.Context) {
 		if n, end := s.sweeps.whole(); n != a.swept {
 			a.swept, a.from, a.asked = n, end, false
 		}
-		isDue, wait := a.due(s.src.options(), time.Now())
+		opts := s.src.options()
+		isDue, wait := a.due(opts.SweepAt, opts.SweepEvery, time.Now())
 		if isDue {
 			a.asked = true
 			s.log.Info("scheduled sweep")

@@ -51,9 +51,19 @@ func (s *sender) released(sess *session, r *run) bool {
 // way either.
 func (s *sender) batchOf(sess *session, r *run) transport.Batch {
 	return transport.Batch{
-		Op: r.op, Root: sess.root.File(), Paths: r.paths(),
+		Op: r.op, Root: sess.root.File(), Paths: r.paths(), Seen: r.seen(), Seq: r.seq, Reads: s.src.shared(),
 		Keep: s.src.options().NoRemovals || sess.mayRemove() != allowed || s.src.brake.holds(change.Root),
 	}
+}
+
+// shared keeps what is read for other targets; nil when there are none.
+func (s *Source) shared() *transport.Reads {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.senders) < 2 {
+		return nil
+	}
+	return s.reads
 }
 
 // apply runs one batch, within the bound on runs.

@@ -38,8 +38,9 @@ type sender struct {
 	gate           *gate
 	// asked: somebody wants to know whether the target works, though it may be owed nothing.
 	asked atomic.Bool
-	// replan gets a value when a sweep may be due at another time than before.
-	replan chan struct{}
+	// replan and reverify get a value when a sweep, and when a verification, may be due at another time than before.
+	replan, reverify chan struct{}
+	verifier         verifier
 
 	mu sync.Mutex
 	// large is the path in the lane of large files, deferred what waits for its end.
@@ -74,7 +75,7 @@ func (s *Source) start(t TargetOptions, sweep bool, g *gate) {
 		src: s, opts: t, owed: s.journal.Open(t.Name), log: log,
 		report: newReport(log), max: batchMax, drain: r.drain,
 		cut: map[change.Path]time.Time{}, sweeps: newSweeps(), parked: make(chan struct{}, 1), settled: make(chan struct{}, 1),
-		gate: g, replan: make(chan struct{}, 1),
+		gate: g, replan: make(chan struct{}, 1), reverify: make(chan struct{}, 1),
 	}
 	s.senders[t.Name] = r
 	if sweep {
@@ -94,6 +95,7 @@ func (s *sender) run(ctx context.Context) {
 	wg.Go(func() { s.runLarge(ctx) })
 	wg.Go(func() { s.runSweeps(ctx) })
 	wg.Go(func() { s.runSchedule(ctx) })
+	wg.Go(func() { s.runVerify(ctx) })
 	wg.Go(func() { s.runTrash(ctx) })
 	for s.await(ctx) {
 		s.batch(ctx)
@@ -269,6 +271,10 @@ func (s *sender) batch(ctx context.Context) {
 	s.paced = later(s.paced, s.started).Add(s.opts.Pace)
 	marks := s.owed.Take(s.max)
 	s.secure()
+	if !s.follow(ctx, sess) {
+		s.owed.PutBack(marks...)
+		return
+	}
 	p := s.plan(sess, marks)
 	if p.short != nil {
 		s.away.fail()
@@ -283,6 +289,12 @@ func (s *sender) batch(ctx context.Context) {
 		on = on && ctx.Err() == nil && !s.away.until.After(time.Now()) && s.gate.enter()
 		if !on {
 			s.owed.PutBack(run.marks()...)
+			continue
+		}
+		if run.removes() && s.owed.Moving() {
+			// What would go may be what was renamed since the look: the next batch moves it first.
+			s.owed.PutBack(run.marks()...)
+			s.gate.leave()
 			continue
 		}
 		s.send(ctx, sess, run)

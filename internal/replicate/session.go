@@ -38,6 +38,8 @@ type session struct {
 	healing bool
 	// torn: the targets may have more than the index tells of.
 	torn bool
+	// known: the whole source was walked.
+	known atomic.Bool
 	// opened is the kernel's time before anything was watched.
 	opened time.Time
 	// there is when the root was last found in its place; that of the guard.
@@ -178,6 +180,7 @@ func (s *session) mark(events []watch.Event, all bool) (gone bool) {
 	switches := opts.Events
 	batch := happenings{at: map[change.Path]int{}}
 	closed := lastCloses(events, switches)
+	s.follow(events, opts)
 	var came []watch.Event
 	for i, e := range events {
 		switch {
@@ -221,6 +224,25 @@ func (s *session) mark(events []watch.Event, all bool) (gone bool) {
 		s.walks.add(e.Path, e.At)
 	}
 	return gone
+}
+
+// follow has the index follow directories that were moved, once it knows the source.
+func (s *session) follow(events []watch.Event, opts Options) {
+	if sw := opts.Events; !s.known.Load() || sw.NoMoveFrom || sw.NoMoveTo || sw.NoCreateFolder {
+		return
+	}
+	r := scan.Renames{Least: opts.MoveLeast}
+	for _, e := range events {
+		switch {
+		case e.Dir && e.Kind == watch.MovedFrom:
+			r.From = append(r.From, e.Path)
+		case e.Dir && e.Kind == watch.MovedTo:
+			r.To, r.Since = append(r.To, e.Path), e.At
+		}
+	}
+	if len(r.From) > 0 && len(r.To) > 0 {
+		s.observer.Rename(r)
+	}
 }
 
 // resettle takes the waits of the options. What waits by others is due.

@@ -16,6 +16,7 @@ import (
 	"sersync/internal/change"
 	"sersync/internal/journal"
 	"sersync/internal/scan"
+	"sersync/internal/transport"
 )
 
 // drainTime bounds what a stop waits for: what is in flight, and what is owed to targets that answer.
@@ -35,6 +36,7 @@ type Source struct {
 	primed chan struct{}
 	prime  sync.Once
 	marks  atomic.Uint64
+	reads  *transport.Reads
 
 	mu      sync.Mutex
 	opts    Options
@@ -75,6 +77,7 @@ func New(opts Options) (*Source, error) {
 		primed:  make(chan struct{}),
 		opts:    opts,
 		senders: map[string]*running{},
+		reads:   transport.NewReads(),
 		state:   "starting",
 	}, nil
 }
@@ -94,6 +97,7 @@ func (o Options) complete() (Options, error) {
 		o.Name = o.Path
 	}
 	o.GapEvery = orElse(o.GapEvery, 30*time.Second)
+	o.MoveLeast = orElse(o.MoveLeast, 1<<20)
 	o.RemovalBudget = o.RemovalBudget.complete()
 	seen := map[string]bool{}
 	o.Targets = append([]TargetOptions(nil), o.Targets...)

@@ -95,6 +95,10 @@ type TargetStatus struct {
 	Sweep *SweepStatus `json:"sweep,omitempty"`
 	// Swept is when the last comparison of everything was done.
 	Swept *time.Time `json:"swept,omitempty"`
+	// Verifying is there while the target is verified; Found are the differences that were not on their way.
+	Verifying *SweepStatus `json:"verifying,omitempty"`
+	// Verified is what came of the last verification that came to its end, also before a restart.
+	Verified *VerifiedStatus `json:"verified,omitempty"`
 	// NextTry is when a target that is away is tried again.
 	NextTry   *time.Time `json:"next_try,omitempty"`
 	LastError *LastError `json:"last_error,omitempty"`
@@ -108,6 +112,17 @@ type TargetStatus struct {
 type SweepStatus struct {
 	Since time.Time `json:"since"`
 	Found int       `json:"found"`
+}
+
+// VerifiedStatus is what a verification came to.
+type VerifiedStatus struct {
+	// AsOf is when it began.
+	AsOf time.Time `json:"as_of"`
+	// Content: also by content.
+	Content bool `json:"content"`
+	// Differences is how many there were that were not on their way; Repaired is whether nothing is owed any more from then.
+	Differences int  `json:"differences"`
+	Repaired    bool `json:"repaired"`
 }
 
 // LastError is the newest failure and since when it repeats.

@@ -256,8 +256,8 @@ func (s *sender) sweep(ctx context.Context, c comparison) error {
 		if !d.Path.Valid() || !opts.Filter.Verdict(d.Path, kindOf(d.Dir)).Keep {
 			return nil
 		}
-		if d.Extra && empty && sess.empty() && !s.owed.Goes(d.Path) {
-			s.src.brake.engage(s.log, rootEmpty, "the source is empty and the target is not")
+		if empty {
+			s.emptiness(sess, d)
 		}
 		s.sweeps.found()
 		return f.add(ctx, d)
@@ -265,11 +265,18 @@ func (s *sender) sweep(ctx context.Context, c comparison) error {
 	return errors.Join(err, f.flush(ctx))
 }
 
+// emptiness holds removals when an empty source is found to differ from a target that is not.
+func (s *sender) emptiness(sess *session, d transport.Difference) {
+	if d.Extra && sess.empty() && !s.owed.Goes(d.Path) {
+		s.src.brake.engage(s.log, rootEmpty, "the source is empty and the target is not")
+	}
+}
+
 // swept settles the marks that asked for a comparison.
 func (s *sender) swept(ctx context.Context, marks []change.Mark, err error) {
 	if err == nil {
 		s.report.compared()
-		s.owed.Ack(marks...)
+		s.owed.AckTelling(s.arrivals(marks), marks...)
 		return
 	}
 	if ctx.Err() != nil {

@@ -55,6 +55,27 @@ func (r *run) telling(it *item, changed bool) (change.Mark, bool) {
 	return m, live
 }
 
+// arrivals are what hooks are told of directories that were renamed, when they were compared: all that is below and is there by now, of
+// which nothing was marked. What is not there is owed, and told when it is.
+func (s *sender) arrivals(marks []change.Mark) []journal.Telling {
+	const renamed = change.Tree | change.Live
+	tellers := s.src.hearing(s.opts.Name, hook.Acked, hook.AllTargetsAcked)
+	var arrived []change.Mark
+	for _, m := range marks {
+		if len(tellers) == 0 || m.Path == change.Root || m.Bits&renamed != renamed {
+			continue
+		}
+		for _, p := range s.owed.Movable(m.Path) {
+			at := change.Mark{Path: p, Since: m.Since}
+			if s.src.journal.Stat(p).IsDir() {
+				at.Bits = change.WasDir
+			}
+			arrived = append(arrived, at)
+		}
+	}
+	return tellAll(tellers, arrived)
+}
+
 // tellAll gives each teller what it wants of marks, and what it does not want where it was still to be told of the path before.
 func tellAll(tellers []*teller, marks []change.Mark) []journal.Telling {
 	var all []journal.Telling

@@ -198,6 +198,7 @@ func (s *sender) status() TargetStatus {
 	if n, end := s.sweeps.whole(); n > 0 {
 		t.Swept = &end
 	}
+	t.Verifying, t.Verified = s.verifier.status(), s.verifiedStatus(c.Oldest)
 	if since, inFlight := s.gate.paused(); !since.IsZero() {
 		t.State, t.Since, t.NextTry = "paused", since, nil
 		if inFlight {

@@ -138,6 +138,7 @@ func (s *session) walk(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
+	s.known.Store(true)
 	s.src.prime.Do(func() { close(s.src.primed) })
 	s.src.setState("watching")
 	gaps := time.NewTimer(s.src.options().GapEvery)
@@ -200,7 +201,9 @@ func (s *session) expand(ctx context.Context) {
 		}
 		begun := time.Now()
 		// An error is that ctx ended.
-		_ = s.newWalk(m.Since).Run(ctx, m.Path)
+		if err := s.newWalk(m.Since).Run(ctx, m.Path); err == nil {
+			s.observer.Walked(m.Path, begun)
+		}
 		if m.Path == change.Root {
 			s.unnamed.walked(time.Since(begun))
 		}

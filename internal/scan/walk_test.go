@@ -77,6 +77,18 @@ func (m *memory) Record(findings ...scan.Finding) {
 	}
 }
 
+func (m *memory) Rename(from, to change.Path, _ time.Time, _ int64) bool {
+	for _, p := range append(m.Below(from), from) {
+		m.rows[to+p[len(from):]] = m.rows[p]
+		delete(m.rows, p)
+	}
+	m.marks[from] |= change.Extras
+	m.marks[to] |= change.Tree | change.Extras
+	return true
+}
+
+func (m *memory) Went(change.Path) bool { return false }
+
 // tree is a source that is walked against an index.
 type tree struct {
 	*testing.T

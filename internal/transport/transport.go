@@ -53,12 +53,25 @@ type Batch struct {
 	// Paths are all different, in no order. The root itself (change.Root) may be among those
 	// of an update: its own attributes.
 	Paths []change.Path
+	// Seen is what the sender saw at Paths when it looked, in their order; nil when that is not known. It may be something else by now.
+	Seen []Seen
+	// Seq is the number of the newest change that had happened when the batch was made, and Reads keeps what is read of the source for
+	// the targets that want it too. It may be nil.
+	Seq   uint64
+	Reads *Reads
 	// Keep changes an update: a directory of the target that is not empty does not make way for something
 	// else, and the path fails. Nothing is ever removed by such a batch.
 	Keep bool
 	// Progress, when not nil, is called now and then while an UpdateLarge runs, with the
 	// bytes of the batch that are on the target.
 	Progress func(bytes int64)
+}
+
+// Seen is one path as the sender saw it.
+type Seen struct {
+	Stat change.Stat
+	// Seq is the number of the newest change of the path that is to be sent.
+	Seq uint64
 }
 
 // Report says what a batch did. Every path of the batch that is not in Failed is acked.
@@ -172,6 +185,8 @@ type Sweep struct {
 	Extras bool
 	// Content compares what is equal in size and mtime by content, too.
 	Content bool
+	// Rate bounds how much content is read here for that, in bytes a second; 0 is no bound. rsync has no such bound.
+	Rate int64
 	// Exclude are rsync patterns for this sweep only.
 	Exclude []string
 }
@@ -187,7 +202,7 @@ type Facts struct {
 
 // Transport puts batches onto one target.
 //
-// Apply and Sweep may be called at the same time, and Apply itself by two goroutines at the same time
+// Apply and Sweep may be called at the same time, each of them by two goroutines, Apply
 // with paths that do not touch each other; the caller sees to that. Both end soon after ctx is
 // cancelled, and end what they started. An error is an *Error, or ctx.Err() wrapped when ctx ended it and
 // the other side had nothing yet. Whether to try again is the caller's decision. Applying a batch twice is harmless.
@@ -208,6 +223,26 @@ type Syncer interface {
 	Transport
 	// Synced is a time: what was acked by batches that began before it is on the target's disk. It is now when all is.
 	Synced() time.Time
+}
+
+// Move is a directory that the source has at To by now, and that the target has at From.
+type Move struct {
+	From, To change.Path
+	// Clear: the target may have something at To that is to go first, with all that is below.
+	Clear bool
+	// Known are the paths below To that the target has below From as the source has them. Nothing else there is to be taken over.
+	Known []change.Path
+}
+
+// Mover is a Transport that can move on the target what moved at the source.
+type Mover interface {
+	Transport
+	// Move moves what is known of each From to To on the target, and removes From with all that is left there. Each From is the name
+	// before any of the moves: one of them may be the To of another, which follows it then. No content is sent: what From has
+	// otherwise than the source has it at To (by size and mtime), or not at all, is left out.
+	// It says of each whether From is gone and its known paths were placed. One that was not done is no failure: the caller compares To
+	// in any case. An error is that of Apply.
+	Move(ctx context.Context, root *os.File, moves []Move) (done []bool, err error)
 }
 
 // Removed is something in the trash of a target.

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sersync/internal/change"
+	"sersync/internal/transport"
 )
 
 // Bounds of what a message may hold, in bytes or pieces.
@@ -96,10 +97,7 @@ func (d *decoder) attr() Attr {
 }
 
 // Xattr is one extended attribute.
-type Xattr struct {
-	Name  string
-	Value []byte
-}
+type Xattr = transport.Xattr
 
 func appendXattrs(b []byte, all []Xattr) []byte {
 	b = binary.AppendUvarint(b, uint64(len(all)))

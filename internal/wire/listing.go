@@ -2,7 +2,6 @@ package wire
 
 import (
 	"cmp"
-	"context"
 	"io"
 	"os"
 	"slices"
@@ -43,25 +42,30 @@ func SumBytes(b []byte) Sum {
 	return Sum(full[:SumSize])
 }
 
+// SumChunk is how much SumFile reads at a time, in bytes.
+const SumChunk = 1 << 20
+
 // SumFile is the hash of the content of a regular file in a directory that is open. Of what is none by now it is that of nothing.
-func SumFile(ctx context.Context, dir int, name string) (sum Sum, err error) {
+// pace is called with how much was read each time, SumChunk at the most, and may wait.
+func SumFile(dir int, name string, pace func(n int) error) (sum Sum, err error) {
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return sum, err
 	}
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
 		return sum, err
 	}
 	h := blake3.New()
-	buf := make([]byte, 1<<20)
+	buf := make([]byte, min(SumChunk, info.Size()+1)) // most files are small
 	for {
-		if err := ctx.Err(); err != nil {
-			return sum, err
-		}
 		n, err := f.Read(buf)
 		h.Write(buf[:n])
+		if err := pace(n); err != nil {
+			return sum, err
+		}
 		if err == io.EOF {
 			break
 		}

@@ -53,8 +53,6 @@ type Welcome struct {
 	// Version is the one that both speak.
 	Version int
 	Program string
-	// Boot changes when the target's machine was started anew: only then can it have lost what it had not written to its disk.
-	Boot string
 	Facts
 }
 
@@ -70,13 +68,13 @@ func (*Welcome) frame() Type { return typeWelcome }
 
 func (m *Welcome) encode(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(m.Version))
-	b = appendText(appendText(b, m.Program), m.Boot)
+	b = appendText(b, m.Program)
 	return binary.AppendUvarint(append(b, flags(m.Owners)), uint64(m.Granularity))
 }
 
 func (m *Welcome) decode(d *decoder) {
 	m.Version = int(d.number(1 << 16))
-	m.Program, m.Boot = string(d.text(MaxText)), string(d.text(MaxText))
+	m.Program = string(d.text(MaxText))
 	d.flags(&m.Owners)
 	m.Granularity = int64(d.number(1 << 40))
 	if m.Granularity < 1 {
@@ -212,13 +210,19 @@ func (l *Listed) encode(b []byte) []byte {
 // done at its End, so that they may form chains and rings. Its Result is Changed when it was done.
 type Move struct {
 	From, To change.Path
-	Attr     Attr
+	// Clear: what is at To goes first, with all that is below.
+	Clear bool
+	Attr  Attr
 }
 
 func (*Move) frame() Type { return typeMove }
 
 func (m *Move) encode(b []byte) []byte {
-	return m.Attr.encode(appendText(appendText(b, m.From), m.To))
+	return m.Attr.encode(append(appendText(appendText(b, m.From), m.To), flags(m.Clear)))
 }
 
-func (m *Move) decode(d *decoder) { m.From, m.To, m.Attr = d.path(), d.path(), d.attr() }
+func (m *Move) decode(d *decoder) {
+	m.From, m.To = d.path(), d.path()
+	d.flags(&m.Clear)
+	m.Attr = d.attr()
+}

@@ -20,9 +20,9 @@ func messages() []Message {
 	file := Attr{Mode: unix.S_IFREG | 0o4755, UID: 1<<32 - 1, GID: 7, Size: 5, Mtime: -1}
 	return []Message{
 		&Hello{Oldest: 1, Newest: Version, Target: "a b", Session: [SessionSize]byte{1, 2}, Program: "1.0"},
-		&Welcome{Version: 1, Program: "1.0", Boot: "x", Facts: Facts{Owners: true, Granularity: 1e9}},
+		&Welcome{Version: 1, Program: "1.0", Facts: Facts{Owners: true, Granularity: 1e9}},
 		&Begin{Op: transport.RemoveExact, Keep: true, Durable: true},
-		&Entry{Path: "d/\xff\n", Attr: file, Inline: true, Content: []byte("hello"), HasXattrs: true, Xattrs: []Xattr{{"user.x", []byte{0}}}},
+		&Entry{Path: "d/\xff\n", Attr: file, Inline: true, Content: []byte("hello"), HasXattrs: true, Xattrs: []Xattr{{Name: "user.x", Value: []byte{0}}}},
 		&Entry{Path: change.Root, Attr: Attr{Mode: unix.S_IFDIR | 0o1777}, Parent: true},
 		&Entry{Path: "link", Attr: Attr{Mode: unix.S_IFLNK | 0o777, Link: "../to"}},
 		&Entry{Path: "tty", Attr: Attr{Mode: unix.S_IFCHR | 0o600, Rdev: 0x500}},
@@ -40,7 +40,7 @@ func messages() []Message {
 		&Dir{Path: change.Root, All: true},
 		&Listing{Last: true, Text: "t", Entries: []Listed{{Attr: Attr{Mode: unix.S_IFDIR}}, {Name: "f", Attr: file, Sum: Sum{1}}}},
 		&More{Listings: 7},
-		&Move{From: "a", To: "b", Attr: file},
+		&Move{From: "a", To: "b", Clear: true, Attr: file},
 	}
 }
 

@@ -58,6 +58,7 @@ func (b *batch) run(ctx context.Context) error {
 	if err := b.ready(); err != nil {
 		return err
 	}
+	b.Keep = b.Keep || b.c.s.o.RefuseRemovals
 	for {
 		m, err := b.c.read()
 		if err != nil {
@@ -84,10 +85,24 @@ func (b *batch) run(ctx context.Context) error {
 	}
 }
 
+// forbidden is why a batch of this kind is refused; nil when it is not.
+func (b *batch) forbidden() *wire.Refused {
+	switch {
+	case b.c.readOnly != "":
+		return &wire.Refused{Kind: transport.ReadOnly, Text: "the module is read only", Hint: b.c.readOnly}
+	case b.c.s.o.RefuseRemovals && (b.Op == transport.Remove || b.Op == transport.RemoveExact):
+		return &wire.Refused{
+			Kind: transport.RemovalsRefused, Text: "the module refuses removals",
+			Hint: "take delete out of its refuse options, or switch delete off here",
+		}
+	}
+	return nil
+}
+
 // ready refuses the batch when nothing can be done at all.
 func (b *batch) ready() error {
-	if b.c.s.o.ReadOnly {
-		return b.refuse(&wire.Refused{Kind: transport.ReadOnly, Text: "the module is read only", Hint: b.c.s.o.Hint})
+	if m := b.forbidden(); m != nil {
+		return b.refuse(m)
 	}
 	if err := b.c.s.tree.Check(); err != nil {
 		return b.refuse(refused(err))
@@ -154,14 +169,22 @@ func (b *batch) entry(ctx context.Context, m *wire.Entry) error {
 	switch {
 	case b.refusal != nil:
 		return nil
+	case b.c.s.excluded(m.Path, m.Attr.IsDir()):
+		return b.failed(index, errExcluded)
 	case m.Attr.IsDir():
 		return b.directory(m, index)
 	case m.Attr.IsRegular():
 		return b.file(ctx, m, index)
 	}
+	if b.c.s.o.Munge && m.Attr.Link != "" {
+		m.Attr.Link = Munged + m.Attr.Link
+	}
 	done, err := b.c.s.tree.Put(m.Path, attrOf(m), b.Keep)
 	return b.outcome(index, false, done, err)
 }
+
+// errExcluded is told of a path that the module does not take.
+var errExcluded = errors.New("the module excludes it: exclude it at the source as well")
 
 func attrOf(m *wire.Entry) apply.Attr {
 	a := apply.Attr{
@@ -295,6 +318,9 @@ func (b *batch) failed(index int, err error) error {
 	case apply.InTheWay, apply.Never, apply.Forbidden:
 		outcome = wire.Stuck
 	}
+	if err == errExcluded {
+		outcome = wire.Stuck
+	}
 	return b.c.put(&wire.Result{Index: index, Outcome: outcome, Text: cut(err.Error())})
 }
 
@@ -308,12 +334,7 @@ func (b *batch) remove(m *wire.Remove) error {
 	case b.refusal != nil:
 		return nil
 	}
-	var done apply.Done
-	if b.Op == transport.Remove {
-		done, err = b.c.s.tree.Remove(m.Path)
-	} else {
-		done, err = b.c.s.tree.RemoveExact(m.Path)
-	}
+	done, err := b.c.s.remove(m.Path, b.Op == transport.RemoveExact)
 	return b.outcome(index, false, done, err)
 }
 

@@ -22,6 +22,8 @@ type conn struct {
 	cancel context.CancelFunc // ends what it does
 	over   chan struct{}      // closed when nothing of it is at work any more
 	news   chan struct{}      // a batch came to its end
+	// readOnly is why nothing is changed; empty where it is.
+	readOnly string
 
 	mu sync.Mutex
 	// batches counts those that came to their end; recent are those that may not be on the disk.
@@ -91,7 +93,7 @@ func (c *conn) serve(ctx context.Context) error {
 	wg.Go(func() { c.live(ctx) })
 	c.s.greet(c, m)
 	defer c.s.leave(c)
-	if err := c.say(&wire.Welcome{Version: version, Program: c.s.o.Program, Boot: bootID(), Facts: c.s.facts()}); err != nil {
+	if err := c.say(&wire.Welcome{Version: version, Program: c.s.o.Program, Facts: c.s.facts()}); err != nil {
 		return err
 	}
 	wg.Go(func() { c.s.sync.tell(ctx, c) })

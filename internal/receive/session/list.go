@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -117,9 +118,12 @@ func (q *comparison) list(ctx context.Context, p change.Path) ([]wire.Listed, er
 	for {
 		names, err := dir.Readdirnames(256)
 		for _, name := range names {
+			if apply.Reserved(name) {
+				continue
+			}
 			l, err := q.entry(ctx, dir, name)
 			switch {
-			case errors.Is(err, unix.ENOENT) || apply.Reserved(name):
+			case errors.Is(err, unix.ENOENT) || err == nil && q.c.s.excluded(p.Join(name), l.Attr.IsDir()):
 				continue
 			case err != nil:
 				return nil, err
@@ -149,8 +153,11 @@ func (q *comparison) entry(ctx context.Context, dir *os.File, name string) (l wi
 			return l, err
 		}
 		l.Attr.Link = string(buf[:n])
+		if q.c.s.o.Munge {
+			l.Attr.Link = strings.TrimPrefix(l.Attr.Link, Munged)
+		}
 	case q.content && l.Attr.IsRegular():
-		l.Sum, err = wire.SumFile(ctx, int(dir.Fd()), name)
+		l.Sum, err = wire.SumFile(int(dir.Fd()), name, func(int) error { return ctx.Err() })
 	}
 	return l, err
 }

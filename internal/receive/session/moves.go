@@ -2,22 +2,26 @@ package session
 
 import (
 	"sersync/internal/apply"
+	"sersync/internal/change"
 	"sersync/internal/wire"
 )
 
 // placeMoves does all moves of the batch, which may be chains and rings. One that cannot be done is no failure.
 func (b *batch) placeMoves() error {
-	if len(b.moves) == 0 {
-		return nil
+	if len(b.moves) == 0 || b.c.s.o.RefuseRemovals || b.c.s.o.Exclude.Any() {
+		return nil // what must not be removed would go from where it is
+	}
+	froms := map[change.Path]bool{}
+	for _, m := range b.moves {
+		froms[m.From] = true
 	}
 	var moves []apply.Move
 	var indexes []int
 	for _, m := range b.moves {
-		if !b.there(&m.Move) {
-			continue
+		if b.there(&m.Move) && (!m.Clear || froms[m.To] || b.cleared(m.To)) {
+			moves = append(moves, apply.Move{From: m.From, To: m.To})
+			indexes = append(indexes, m.index)
 		}
-		moves = append(moves, apply.Move{From: m.From, To: m.To})
-		indexes = append(indexes, m.index)
 	}
 	for i, err := range b.c.s.tree.Rename(moves) {
 		if err != nil {
@@ -39,4 +43,11 @@ func (b *batch) there(m *wire.Move) bool {
 	}
 	differs, err := b.c.s.tree.Same(m.From, st, attrOf(&wire.Entry{Attr: m.Attr}))
 	return err == nil && differs&apply.Type == 0 && (m.Attr.IsDir() || differs&(apply.Content|apply.Mtime|apply.Target) == 0)
+}
+
+// cleared removes what is where something else is to be moved to.
+func (b *batch) cleared(p change.Path) bool {
+	done, err := b.c.s.tree.Remove(p)
+	b.changed = b.changed || done.Changed
+	return err == nil
 }

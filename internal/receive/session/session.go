@@ -7,27 +7,28 @@ package session
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"sersync/internal/apply"
+	"sersync/internal/filter"
 	"sersync/internal/transport"
 	"sersync/internal/wire"
 )
 
 // Options are what one directory allows.
 type Options struct {
-	// ReadOnly refuses every change; Hint says what to do about it.
-	ReadOnly bool
-	Hint     string
+	// RefuseRemovals refuses every removal, and whatever would have to remove a directory that is not empty.
+	RefuseRemovals bool
+	// Exclude are names that senders neither see nor write nor remove. It may be nil.
+	Exclude *filter.Filter
+	// Munge makes symlinks useless here, as rsync does: what they hold gets Munged in front.
+	Munge bool
 	// Timeout ends a connection over which nothing comes or goes while a batch is on its way. Default 1 min.
 	Timeout time.Duration
 	// SyncEvery and SyncBytes are after which time, and how much content, what was changed is brought to the disk. Defaults 2 s, 256 MiB.
@@ -37,6 +38,9 @@ type Options struct {
 	Program string
 	Log     *slog.Logger
 }
+
+// Munged is what rsync writes before what a symlink holds, where symlinks are not to be followed by anybody.
+const Munged = "/rsyncd-munged/"
 
 // Server serves one directory. It is safe for concurrent use.
 type Server struct {
@@ -78,11 +82,13 @@ func orDefault[T time.Duration | int64](v, def T) T {
 // Run brings to the disk what was changed, until ctx ends.
 func (s *Server) Run(ctx context.Context) { s.sync.run(ctx) }
 
-// Serve serves one connection until it ends, or ctx does. It closes it.
-func (s *Server) Serve(ctx context.Context, nc net.Conn) error {
+// Serve serves one connection until it ends, or ctx does. It closes it. readOnly, when not empty, is why updates are refused, with what
+// to do about it.
+func (s *Server) Serve(ctx context.Context, nc net.Conn, readOnly string) error {
 	within, cancel := context.WithCancel(ctx)
 	c := &conn{
-		s: s, nc: nc, r: wire.NewReader(nc), w: wire.NewWriter(nc), cancel: cancel, over: make(chan struct{}), news: make(chan struct{}, 1),
+		s: s, nc: nc, readOnly: readOnly,
+		r: wire.NewReader(nc), w: wire.NewWriter(nc), cancel: cancel, over: make(chan struct{}), news: make(chan struct{}, 1),
 	}
 	defer close(c.over)
 	defer c.close()
@@ -155,14 +161,6 @@ func (s *Server) unsure() {
 // facts are what the directory can store.
 func (s *Server) facts() wire.Facts {
 	return wire.Facts{Owners: s.tree.Owners(), Granularity: s.tree.Granularity()}
-}
-
-// bootID names the run of the machine's kernel; it is random when it cannot be known.
-func bootID() string {
-	if b, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
-		return strings.TrimSpace(string(b))
-	}
-	return rand.Text()
 }
 
 // refused is a state of the target for the sender.

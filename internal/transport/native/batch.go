@@ -81,6 +81,11 @@ func (t *Transport) Apply(ctx context.Context, b transport.Batch) (transport.Rep
 	if err := ctx.Err(); err != nil {
 		return transport.Report{}, fmt.Errorf("%v: %w", b.Op, err)
 	}
+	return t.exchange(ctx, b, func(j *batch) error { return j.run(ctx, t.o.Durable) })
+}
+
+// exchange takes a connection for a batch, which do sends and waits for.
+func (t *Transport) exchange(ctx context.Context, b transport.Batch, do func(*batch) error) (transport.Report, error) {
 	if t.forgot() {
 		// Whoever sends looks at once again at what was acked since then, and only then goes on.
 		return transport.Report{}, &transport.Error{
@@ -100,8 +105,9 @@ func (t *Transport) Apply(ctx context.Context, b transport.Batch) (transport.Rep
 	}
 	c.listen(j.take)
 	stop := context.AfterFunc(ctx, func() { j.abandon() })
-	err = j.run(ctx, t.o.Durable)
+	err = do(j)
 	stop()
+	j.looks.Close()
 	c.silence()
 	if err != nil || j.refused != nil && j.refused.Lost {
 		t.end(c)
@@ -145,7 +151,6 @@ func (b *batch) removes() bool { return b.Op == transport.Remove || b.Op == tran
 
 // run sends a batch and waits for its end.
 func (b *batch) run(ctx context.Context, durable bool) error {
-	defer b.looks.Close()
 	b.c.begin()
 	err := b.c.put(&wire.Begin{Op: b.Op, Keep: b.Keep, Durable: durable})
 	if err != nil {
@@ -199,11 +204,15 @@ func (b *batch) updates(ctx context.Context) error {
 	if b.large() {
 		most = largeMax
 	}
-	for _, p := range slices.SortedFunc(slices.Values(b.Paths), comparePaths) {
+	for _, i := range b.inOrder() {
+		p, seen := b.Paths[i], transport.Seen{}
+		if b.Seen != nil {
+			seen = b.Seen[i]
+		}
 		if err := b.above(p); err != nil {
 			return err
 		}
-		if err := b.entry(p, 0); err != nil {
+		if err := b.path(p, seen); err != nil {
 			return err
 		}
 		if err := b.serve(ctx, most); err != nil || b.stopped(ctx) {
@@ -211,6 +220,48 @@ func (b *batch) updates(ctx context.Context) error {
 		}
 	}
 	return b.serve(ctx, 1)
+}
+
+// inOrder are the indexes of the paths, so that a directory stands before all that is below it.
+func (b *batch) inOrder() []int {
+	order := make([]int, len(b.Paths))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int { return comparePaths(b.Paths[i], b.Paths[j]) })
+	return order
+}
+
+// path sends a path. Where the sender saw a small file, it is not looked at once more.
+func (b *batch) path(p change.Path, seen transport.Seen) error {
+	if !seen.Stat.IsRegular() || seen.Stat.Size > wire.MaxInline {
+		return b.entry(p, 0)
+	}
+	b.out = wire.Entry{Path: p}
+	e := &b.out
+	if read, ok := b.Reads.Get(p, seen.Seq); ok && seen.Seq > 0 && b.Op == transport.Update {
+		e.Attr, e.Inline, e.Content = wire.AttrOf(read.Stat), true, read.Content
+		e.HasXattrs, e.Xattrs = read.HasXattrs, read.Xattrs
+		return b.put(e, sent{path: p})
+	}
+	st, err := b.inline(e, p)
+	if err != nil {
+		return b.entry(p, 0)
+	}
+	b.Reads.Put(p, transport.Read{Seq: b.Seq, Stat: st, Content: e.Content, HasXattrs: e.HasXattrs, Xattrs: e.Xattrs})
+	return b.put(e, sent{path: p})
+}
+
+// put sends an entry.
+func (b *batch) put(e *wire.Entry, s sent) error {
+	s.bytes = entryBytes + int64(len(s.path)+len(e.Content))
+	b.mu.Lock()
+	b.sent = append(b.sent, s)
+	if s.offer != nil {
+		b.open++
+	}
+	b.mu.Unlock()
+	return b.c.put(e)
 }
 
 // stopped reports whether nobody wants the rest.
@@ -251,11 +302,10 @@ func (b *batch) entry(p change.Path, tried int) error {
 		return nil
 	}
 	b.out = wire.Entry{Path: p, Attr: wire.AttrOf(seen.Stat)}
-	e := &b.out
-	s := sent{path: p, bytes: entryBytes + int64(len(p))}
+	e, s := &b.out, sent{path: p}
 	switch {
 	case seen.Stat.IsRegular() && seen.Stat.Size <= wire.MaxInline:
-		err = b.inline(e, p)
+		_, err = b.inline(e, p)
 	case seen.Stat.IsRegular():
 		s.offer = &offer{stat: seen.Stat, tried: tried, waiting: true}
 		err = b.xattrsAt(e, p)
@@ -264,7 +314,6 @@ func (b *batch) entry(p change.Path, tried int) error {
 	case e.Attr.Type() == unix.S_IFLNK:
 		e.Attr.Link, err = b.looks.Readlink(p)
 	}
-	s.bytes += int64(len(e.Content))
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.EINVAL), errors.Is(err, errOther):
 		return nil // it went, or is something else: whoever did that is told of by an event
@@ -272,49 +321,43 @@ func (b *batch) entry(p change.Path, tried int) error {
 		b.fail(p, fmt.Errorf("read %q: %w", string(p), err))
 		return nil
 	}
-	b.mu.Lock()
-	b.sent = append(b.sent, s)
-	if s.offer != nil {
-		b.open++
-	}
-	b.mu.Unlock()
-	return b.c.put(e)
+	return b.put(e, s)
 }
 
 // errOther: there is something else by now.
 var errOther = errors.New("it is something else by now")
 
-// inline reads a small file into an entry.
-func (b *batch) inline(e *wire.Entry, p change.Path) error {
+// inline reads a small file into an entry, and says what it is.
+func (b *batch) inline(e *wire.Entry, p change.Path) (change.Stat, error) {
 	if b.buf == nil {
 		b.buf, b.second = make([]byte, wire.MaxInline), make([]byte, wire.MaxInline)
 	}
 	for range tries {
-		err := b.read(e, p)
+		st, err := b.read(e, p)
 		if !errors.Is(err, errMoves) {
-			return err
+			return st, err
 		}
 	}
-	return errMoves
+	return change.Stat{}, errMoves
 }
 
-func (b *batch) read(e *wire.Entry, p change.Path) error {
+func (b *batch) read(e *wire.Entry, p change.Path) (change.Stat, error) {
 	fd, st, err := b.looks.Open(p)
 	if err != nil {
-		return err
+		return st, err
 	}
 	defer unix.Close(fd)
 	if !st.IsRegular() || st.Size > wire.MaxInline {
-		return errOther
+		return st, errOther
 	}
 	if e.Content, err = readStill(fd, st, b.buf, b.second); err != nil {
-		return err
+		return st, err
 	}
 	if err := b.xattrs(e, fd); err != nil {
-		return err
+		return st, err
 	}
 	e.Attr, e.Inline = wire.AttrOf(st), true
-	return nil
+	return st, nil
 }
 
 // fail says that a path could not be read.

@@ -27,7 +27,6 @@ type conn struct {
 	timeout time.Duration
 	facts   wire.Facts
 	program string
-	boot    string
 
 	writing sync.Mutex
 	w       *wire.Writer // guarded by writing

@@ -99,7 +99,7 @@ func (r *rig) serve(conn net.Conn) {
 	r.mu.Lock()
 	server := r.server
 	r.mu.Unlock()
-	_ = server.Serve(context.Background(), secured) // it ends with the connection
+	_ = server.Serve(context.Background(), secured, "") // it ends with the connection
 }
 
 // dial is the Dial of a transport.

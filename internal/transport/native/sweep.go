@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"sersync/internal/change"
 	"sersync/internal/filter"
@@ -34,6 +36,11 @@ type sweep struct {
 	looks   *scan.Looks
 	yield   func(transport.Difference) error
 	exclude *filter.Filter
+	bound   *rate.Limiter
+	spoke   time.Time
+	// unread are files whose content could not be read; unknown says so of the first one.
+	unread  map[change.Path]struct{}
+	unknown *transport.Error
 
 	// todo are the directories to ask about, the next one last; asked those without a whole answer, with so many entries.
 	todo    []question
@@ -82,7 +89,10 @@ func (t *Transport) Sweep(ctx context.Context, s transport.Sweep, yield func(tra
 	if err != nil {
 		return err
 	}
-	w := &sweep{Sweep: s, c: c, root: root, looks: root.Looks(), yield: yield, exclude: exclude, news: make(chan struct{}, 1)}
+	w := &sweep{
+		Sweep: s, c: c, root: root, looks: root.Looks(), yield: yield, exclude: exclude, bound: bound(s.Rate), news: make(chan struct{}, 1),
+		unread: map[change.Path]struct{}{},
+	}
 	defer w.looks.Close()
 	c.listen(w.take)
 	stop := context.AfterFunc(ctx, func() { c.nc.Close() })
@@ -102,8 +112,18 @@ func (t *Transport) Sweep(ctx context.Context, s transport.Sweep, yield func(tra
 		return t.ended(ctx, c, err)
 	case w.refused != nil:
 		return w.refused
+	case w.unknown != nil:
+		return w.unknown
 	}
 	return nil
+}
+
+// bound is that of what is read here.
+func bound(perSecond int64) *rate.Limiter {
+	if perSecond <= 0 {
+		return rate.NewLimiter(rate.Inf, 0)
+	}
+	return rate.NewLimiter(rate.Limit(perSecond), wire.SumChunk)
 }
 
 // excludes is a filter of rsync patterns. One with a slash inside it matches at any depth there, and one that ends with three stars matches the
@@ -256,8 +276,14 @@ func (w *sweep) list(ctx context.Context, p change.Path) ([]wire.Listed, error) 
 				}
 			}
 			if w.Content && l.Attr.IsRegular() {
-				if l.Sum, err = wire.SumFile(ctx, int(dir.Fd()), name); err != nil {
+				l.Sum, err = wire.SumFile(int(dir.Fd()), name, func(n int) error { return w.pace(ctx, n) })
+				switch {
+				case notThere(err):
+					continue
+				case err != nil && ctx.Err() != nil:
 					return nil, err
+				case err != nil:
+					w.cannotRead(at, err)
 				}
 			}
 			all = append(all, l)
@@ -269,6 +295,26 @@ func (w *sweep) list(ctx context.Context, p change.Path) ([]wire.Listed, error) 
 			return nil, end
 		}
 	}
+}
+
+// cannotRead keeps that the content of a file is not known. The others are compared all the same.
+func (w *sweep) cannotRead(p change.Path, err error) {
+	if len(w.unread) == 0 {
+		w.unknown = &transport.Error{Kind: transport.Broken, Err: fmt.Errorf("compare %q by content: %w", string(p), err)}
+	}
+	w.unread[p] = struct{}{}
+}
+
+// pace waits while content is read faster than it may be, and tells the target now and then that we are there.
+func (w *sweep) pace(ctx context.Context, n int) error {
+	if err := w.bound.WaitN(ctx, n); err != nil {
+		return err
+	}
+	if time.Since(w.spoke) < aliveEvery {
+		return nil
+	}
+	w.spoke = time.Now()
+	return errors.Join(w.c.w.Write(&wire.Alive{}), w.c.w.Flush())
 }
 
 // left reports whether a path is left out of the comparison.
@@ -372,7 +418,7 @@ func (w *sweep) tellThere(q *question, l wire.Listed) error {
 	if q.at < len(q.here) && q.here[q.at].Name == l.Name {
 		mine := q.here[q.at]
 		q.at++
-		if w.same(mine, l) {
+		if _, unread := w.unread[p]; unread || w.same(mine, l) {
 			return nil
 		}
 		if mine.Attr.Size == l.Attr.Size && mine.Attr.Mtime == l.Attr.Mtime && mine.Sum == l.Sum {

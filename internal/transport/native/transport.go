@@ -26,6 +26,9 @@ type Options struct {
 	Target string
 	// Durable: what is acked is on the target's disk.
 	Durable bool
+	// Settle is how long a receiver that we lost may go on with what it has, where none keeps the sessions of a target apart: over
+	// ssh each connection has a process of its own. 0 is not at all.
+	Settle time.Duration
 	// Timeout ends a connection over which nothing came or went for so long. Each side says something every 3 s. Default 15 s.
 	Timeout time.Duration
 	// Bandwidth bounds what is sent, in bytes a second; 0 is no bound.
@@ -167,7 +170,7 @@ func (t *Transport) greet(ctx context.Context, nc net.Conn, session [wire.Sessio
 			if m.Version < wire.Oldest || m.Version > wire.Version {
 				return nil, fmt.Errorf("the target chose version %d: %w", m.Version, wire.ErrFrame)
 			}
-			c.facts, c.program, c.boot = m.Facts, m.Program, m.Boot
+			c.facts, c.program = m.Facts, m.Program
 			return c, nil
 		default:
 			return nil, fmt.Errorf("await the answer to a greeting, and get %T: %w", m, wire.ErrFrame)
@@ -263,7 +266,9 @@ func (t *Transport) away(ctx context.Context, err error) error {
 	if short := transport.Short(err); short != nil {
 		return short
 	}
-	return &transport.Error{Kind: transport.Away, Err: fmt.Errorf("talk to the target: %w", err)}
+	return &transport.Error{
+		Kind: transport.Away, Err: fmt.Errorf("talk to the target: %w", err), Unclean: t.o.Settle > 0, Settle: t.o.Settle,
+	}
 }
 
 // refusal is the error of a state of the target that it told.

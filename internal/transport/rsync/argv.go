@@ -38,6 +38,9 @@ const (
 	// trashList reads what the target's trash holds, trashFetch brings it here.
 	trashList
 	trashFetch
+	// move links what a directory of the target has to another one; moveTry says what it would send.
+	move
+	moveTry
 )
 
 // keeping is added to the lines of updates: without --force, what is in the way on the target stays
@@ -47,8 +50,11 @@ const keeping line = 1 << 7
 // trashing is added to the lines of removals and updates: what goes, and what an update replaces, is moved to the trash.
 const trashing line = 1 << 6
 
+// hashing is added to the lines of comparisons: what is equal in size and mtime is compared by content.
+const hashing line = 1 << 5
+
 // base is a line without what was added to it.
-func (l line) base() line { return l &^ (keeping | trashing) }
+func (l line) base() line { return l &^ (keeping | trashing | hashing) }
 
 // removes reports whether a line removes what is listed.
 func (l line) removes() bool { return l.base() == remove || l.base() == removeExact }
@@ -61,10 +67,10 @@ func (l line) streams() bool {
 // large reports whether the line is one of the lane of large files.
 func (l line) large() bool { return l.base() == updateLarge || l.base() == updateLargeContent }
 
-func (l line) sweeps() bool { return l >= sweep && l <= sweepEntriesExtras }
+func (l line) sweeps() bool { return l.base() >= sweep && l.base() <= sweepEntriesExtras }
 
 // shallow reports whether the line compares single directories.
-func (l line) shallow() bool { return l == sweepEntries || l == sweepEntriesExtras }
+func (l line) shallow() bool { return l.base() == sweepEntries || l.base() == sweepEntriesExtras }
 
 // partialDir keeps what arrived of a large file whose transfer was cut.
 const partialDir = filter.PartialName
@@ -164,7 +170,7 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 		params = liveParams.without(params)
 	}
 	args := append([]string{}, params...)
-	args = append(args, outFormat, "--timeout="+seconds(o.Timeout))
+	args = append(args, outFormat, "--timeout="+seconds(o.patience(l)))
 	switch {
 	case !old:
 		// Whole seconds are what rsync compares without it: a rewrite within one would be skipped.
@@ -206,9 +212,12 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 		args = append(args, "--delete-missing-args")
 	case sweep, sweepExtras, sweepEntries, sweepEntriesExtras:
 		args = append(args, "--dry-run", "--ignore-missing-args", "--force", "--filter=P "+partialDir+"/", "--filter=P "+filter.TrashName+"/")
-		switch l {
+		switch l.base() {
 		case sweepExtras, sweepEntriesExtras:
 			args = append(args, "--delete")
+		}
+		if l&hashing != 0 {
+			args = append(args, "--checksum")
 		}
 		if l.shallow() {
 			args = append(args, "--dirs")
@@ -218,6 +227,10 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 		for _, pattern := range exclude {
 			args = append(args, "--exclude="+pattern)
 		}
+	case move:
+		args = append(args, "--ignore-missing-args", "--ignore-existing")
+	case moveTry:
+		args = append(args, "--ignore-missing-args", "--ignore-existing", "--dry-run")
 	case probe:
 		args = append(args, "--dry-run", "--ignore-missing-args")
 	case probeRemovals:
@@ -232,6 +245,17 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 		args = append(args, trashOptions(time.Now())...)
 	}
 	return args
+}
+
+// hashTime is how long a comparison by content may hear nothing of the other side: while it reads a large file, it says nothing.
+const hashTime = time.Hour
+
+// patience is how long nothing may move in a run of the line.
+func (o *Options) patience(l line) time.Duration {
+	if l&hashing != 0 {
+		return max(o.Timeout, hashTime)
+	}
+	return o.Timeout
 }
 
 // target are the arguments that say from the working directory to where.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sersync/internal/change"
+	"sersync/internal/confine"
 	"sersync/internal/transport"
 )
 
@@ -27,7 +28,7 @@ func (t *Transport) Check(ctx context.Context) (transport.Facts, error) {
 	if err != nil {
 		return facts, err
 	}
-	s, err := newSpawner(&t.o, nil, key, accessRead)
+	s, err := newSpawner(&t.o, nil, key, confine.Read)
 	if err != nil {
 		return facts, err
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sersync/internal/change"
+	"sersync/internal/confine"
 	"sersync/internal/transport"
 )
 
@@ -254,7 +255,7 @@ func (t *Transport) spawnerFor(root *os.File) (*spawner, error) {
 	if t.spawner != nil && t.spawner.key == key && t.spawner.use() {
 		return t.spawner, nil
 	}
-	s, err := newSpawner(&t.o, root, key, accessRead)
+	s, err := newSpawner(&t.o, root, key, confine.Read)
 	if err != nil {
 		return nil, startError(err)
 	}

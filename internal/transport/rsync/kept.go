@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sersync/internal/change"
+	"sersync/internal/confine"
 	"sersync/internal/filter"
 	"sersync/internal/transport"
 )
@@ -89,7 +90,7 @@ func (t *Transport) inEmpty(ctx context.Context, do func(s *spawner) error) erro
 		return fmt.Errorf("open an empty directory: %w", err)
 	}
 	defer dir.Close()
-	return t.in(ctx, dir, accessRead, do)
+	return t.in(ctx, dir, confine.Read, do)
 }
 
 // in calls do with a spawner for a directory that is not the source.
@@ -238,7 +239,7 @@ func (it item) size() int64 {
 // Fetch implements transport.Keeper.
 func (t *Transport) Fetch(ctx context.Context, into *os.File, day string, paths []change.Path) (transport.Report, error) {
 	var report transport.Report
-	err := t.in(ctx, into, accessWrite, func(s *spawner) error {
+	err := t.in(ctx, into, confine.Write, func(s *spawner) error {
 		if s.confined != nil {
 			if err := ours(into); err != nil {
 				return fmt.Errorf("%w (%w)", err, s.confined)
@@ -332,21 +333,8 @@ func (t *Transport) Expire(ctx context.Context, before time.Time) ([]string, err
 		if len(paths) == 0 {
 			return nil
 		}
-		r, err := s.startRun(&t.o, remove, t.o.args(remove, t.old()))
-		if err != nil {
-			return startError(err)
-		}
-		c := newClassifier(&t.o, s.rootName(), remove, paths)
-		e := r.finish(ctx, listOf(remove, paths), t.limits(), func(line []byte) error {
-			c.output(line)
-			return nil
-		})
-		var report transport.Report
-		if err := c.verdict(e, 0, &report); err != nil {
-			return err
-		}
-		if len(report.Failed) > 0 {
-			return fmt.Errorf("empty the trash: %w", report.Failed[0].Err)
+		if err := t.removeThere(ctx, s, paths); err != nil {
+			return fmt.Errorf("empty the trash: %w", err)
 		}
 		return nil
 	})
@@ -354,4 +342,25 @@ func (t *Transport) Expire(ctx context.Context, before time.Time) ([]string, err
 		return nil, err
 	}
 	return old, nil
+}
+
+// removeThere removes paths with all that is below them, whether the source has them or not: s is that of an empty directory.
+func (t *Transport) removeThere(ctx context.Context, s *spawner, paths []change.Path) error {
+	r, err := s.startRun(&t.o, remove, t.o.args(remove, t.old()))
+	if err != nil {
+		return startError(err)
+	}
+	c := newClassifier(&t.o, s.rootName(), remove, paths)
+	e := r.finish(ctx, listOf(remove, paths), t.limits(), func(line []byte) error {
+		c.output(line)
+		return nil
+	})
+	var report transport.Report
+	if err := c.verdict(e, t.settle(), &report); err != nil {
+		return err
+	}
+	if len(report.Failed) > 0 {
+		return report.Failed[0].Err
+	}
+	return nil
 }

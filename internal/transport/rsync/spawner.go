@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sersync/internal/confine"
 )
 
 // A spawner starts processes that can open nothing but the source and what the program itself
@@ -55,7 +57,7 @@ func newSpawner(o *Options, root *os.File, key spawnKey, access uint64) (*spawne
 			return nil, fmt.Errorf("keep source root open: %w", err)
 		}
 		s.root = os.NewFile(uintptr(fd), root.Name())
-		rules = append(rules, rule{path: root.Name(), access: access, dir: s.root})
+		rules = append(rules, confine.Rule{Path: root.Name(), Access: access, Dir: s.root})
 	}
 	ready := make(chan struct{})
 	go func() {
@@ -63,7 +65,7 @@ func newSpawner(o *Options, root *os.File, key spawnKey, access uint64) (*spawne
 		// death signal of the children is tied to the thread as well, so it outlives them all.
 		runtime.LockOSThread()
 		defer close(s.gone)
-		s.confined = restrict(rules)
+		s.confined = confine.Enter(rules)
 		close(ready)
 		for job := range s.jobs {
 			job()
@@ -155,34 +157,34 @@ func (s *spawner) rootName() string {
 }
 
 // rules are what rsync and ssh need beside the source.
-func (o *Options) rules() []rule {
-	var rules []rule
+func (o *Options) rules() []confine.Rule {
+	var rules []confine.Rule
 	allow := func(access uint64, paths ...string) {
 		for _, p := range paths {
-			rules = append(rules, rule{path: p, access: access})
+			rules = append(rules, confine.Rule{Path: p, Access: access})
 		}
 	}
-	allow(accessRun, "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")
-	allow(accessRead, "/etc/ld.so.cache", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/hosts",
+	allow(confine.Run, "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")
+	allow(confine.Read, "/etc/ld.so.cache", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/hosts",
 		"/etc/resolv.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/localtime",
 		"/etc/ssl/openssl.cnf", "/run/systemd/resolve", "/dev/urandom")
-	allow(accessRead|unix.LANDLOCK_ACCESS_FS_WRITE_FILE, "/dev/null")
-	allow(accessRun, programPath(o.Program))
+	allow(confine.Read|unix.LANDLOCK_ACCESS_FS_WRITE_FILE, "/dev/null")
+	allow(confine.Run, programPath(o.Program))
 	switch {
 	case o.daemon() && o.PasswordFile != "":
-		allow(accessRead, o.PasswordFile)
+		allow(confine.Read, o.PasswordFile)
 	case o.ssh():
-		allow(accessRun, programPath(o.SSH.Program))
-		allow(accessRead, "/etc/ssh", "/etc/crypto-policies")
+		allow(confine.Run, programPath(o.SSH.Program))
+		allow(confine.Read, "/etc/ssh", "/etc/crypto-policies")
 		if o.SSH.Identity != "" {
-			allow(accessRead, o.SSH.Identity, o.SSH.Identity+".pub", o.SSH.Identity+"-cert.pub")
+			allow(confine.Read, o.SSH.Identity, o.SSH.Identity+".pub", o.SSH.Identity+"-cert.pub")
 		}
 		if home, err := homeDir(); err == nil {
 			// ssh writes known_hosts by renaming a new one over it.
-			allow(accessWrite, filepath.Join(home, ".ssh"))
+			allow(confine.Write, filepath.Join(home, ".ssh"))
 		}
 	case o.local():
-		allow(accessWrite, o.Dir)
+		allow(confine.Write, o.Dir)
 	}
 	return rules
 }

@@ -36,6 +36,9 @@ func (t *Transport) Sweep(ctx context.Context, s transport.Sweep, yield func(tra
 	case s.Extras:
 		l = sweepExtras
 	}
+	if s.Content {
+		l |= hashing
+	}
 	old := t.old()
 	e, err := t.compare(ctx, l, old, sp, s, yield)
 	if err != nil {
@@ -59,7 +62,9 @@ func (t *Transport) compare(ctx context.Context, l line, old bool, sp *spawner, 
 	if err != nil {
 		return ending{}, startError(err)
 	}
-	e := r.finish(ctx, listOf(l, s.Under), t.limits(), func(line []byte) error {
+	lim := t.limits()
+	lim.silence = max(lim.silence, 2*t.o.patience(l))
+	e := r.finish(ctx, listOf(l, s.Under), lim, func(line []byte) error {
 		it, ok := parseItem(line)
 		// --force takes what is in the way of another type, and says so; only asked for is it an extra.
 		if !ok || it.deleted && !s.Extras {

@@ -19,7 +19,10 @@ import (
 )
 
 // trashKinds are the targets that a trash must work on.
-func trashKinds(t *testing.T, test func(t *testing.T, r *rig)) {
+func trashKinds(t *testing.T, test func(t *testing.T, r *rig)) { eachKind(t, true, test) }
+
+// eachKind runs a test with each kind of target.
+func eachKind(t *testing.T, trash bool, test func(t *testing.T, r *rig)) {
 	shell := startSSHD(t)
 	for name, kind := range map[string]struct {
 		lines  []string
@@ -37,7 +40,7 @@ func trashKinds(t *testing.T, test func(t *testing.T, r *rig)) {
 				if kind.change != nil {
 					kind.change(o, dir)
 				}
-				o.Trash = true
+				o.Trash = trash
 			})
 			if r.tr.o.daemon() {
 				r.dst = filepath.Join(dir, r.tr.o.Dir)

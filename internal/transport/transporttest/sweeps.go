@@ -119,6 +119,34 @@ func sweepTellsMissing(t *testing.T, b *bench) {
 	}
 }
 
+// Only a sweep by content reads what is equal in size and time, at whatever rate; it finds nothing else.
+func sweepContent(t *testing.T, b *bench) {
+	for _, dir := range []string{b.src, b.Dir} {
+		b.write(dir, "d/sound", "same")
+		b.write(dir, "d/empty", "")
+	}
+	b.write(b.src, "rotten", "here")
+	b.write(b.Dir, "rotten", "over")
+	for _, dir := range []string{b.src, b.Dir} {
+		for _, name := range []string{"rotten", "d/sound", "d/empty", "d", "."} {
+			b.must(os.Chtimes(filepath.Join(dir, name), when, when))
+		}
+	}
+	if got := b.sweep(true, change.Root); len(got) > 0 {
+		t.Errorf("a sweep found %q", got)
+	}
+	for _, s := range []transport.Sweep{
+		{Under: []change.Path{change.Root}, Extras: true, Content: true},
+		{Under: []change.Path{change.Root}, Content: true, Rate: 1 << 20},
+		{Under: []change.Path{change.Root}, Shallow: true, Content: true},
+		{Under: []change.Path{change.Root}, Shallow: true, Extras: true, Content: true},
+	} {
+		if got := b.sweepOf(s); !slices.Equal(got, []string{"rotten 4"}) {
+			t.Errorf("%+v found %q", s, got)
+		}
+	}
+}
+
 func sweepYield(t *testing.T, b *bench) {
 	b.differ()
 	enough, calls := errors.New("enough"), 0
@@ -153,12 +181,14 @@ func together(t *testing.T, b *bench) {
 	for range 3 {
 		group.Go(func() { b.applyTogether(transport.Update, "one", "one/f") })
 		group.Go(func() { b.applyTogether(transport.UpdateLarge, "two/f") })
-		group.Go(func() {
-			err := b.Transport.Sweep(t.Context(), transport.Sweep{Root: b.root, Under: []change.Path{change.Root}, Extras: true}, func(transport.Difference) error { return nil })
-			if err != nil {
-				t.Errorf("sweep: %v", err)
-			}
-		})
+		for _, content := range []bool{false, true} {
+			group.Go(func() {
+				s := transport.Sweep{Root: b.root, Under: []change.Path{change.Root}, Extras: true, Content: content}
+				if err := b.Transport.Sweep(t.Context(), s, func(transport.Difference) error { return nil }); err != nil {
+					t.Errorf("sweep: %v", err)
+				}
+			})
+		}
 		group.Wait()
 	}
 	b.targetHas("one/f", "1")

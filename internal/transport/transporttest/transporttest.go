@@ -52,9 +52,10 @@ func Run(t *testing.T, start func(t *testing.T) Target) {
 		{"ShallowSweepStaysInItsDirectories", sweepShallow},
 		{"SweepOfEqualTreesIsSilentAndChangesNothing", sweepEqual},
 		{"SweepTellsWhatIsMissing", sweepTellsMissing},
+		{"SweepByContentFindsWhatSizeAndTimeHide", sweepContent},
 		{"SweepEndsWithTheErrorOfYield", sweepYield},
 		{"CancelledContextEndsAtOnce", cancelled},
-		{"TwoBatchesAndASweepAtATime", together},
+		{"TwoBatchesAndTwoSweepsAtATime", together},
 		{"CheckLogsInAndChangesNothing", check},
 	} {
 		t.Run(test.name, func(t *testing.T) {

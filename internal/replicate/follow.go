@@ -1,0 +1,118 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/journal"
+	"sersync/internal/transport"
+)
+
+// errPaused: the target was paused before anything was done.
+var errPaused = errors.New("the target is paused")
+
+// follow has the target move what was renamed at the source, before anything that was marked since is sent. Nothing depends on it: what
+// was renamed is owed a comparison with all that is below, and its old place a removal. They find what was not moved, or wrongly.
+// It reports whether the batch goes on.
+func (s *sender) follow(ctx context.Context, sess *session) bool {
+	hints, taken := s.owed.TakeMoved()
+	if len(hints) == 0 {
+		return true
+	}
+	moves := s.moves(sess, hints)
+	moved, err := s.move(ctx, sess, moves)
+	if err != nil && s.unmoved(ctx, moves, err) && len(moved) == 0 && s.owed.MovedAgain(hints, taken) {
+		return false
+	}
+	s.unfollowed(hints, moved)
+	return err == nil
+}
+
+// move returns what was moved.
+func (s *sender) move(ctx context.Context, sess *session, moves []transport.Move) (moved []transport.Move, err error) {
+	mover, ok := s.opts.Transport.(transport.Mover)
+	if !ok || len(moves) == 0 || !s.mayMove(sess) {
+		return nil, nil
+	}
+	if !s.gate.enter() {
+		return nil, errPaused
+	}
+	defer s.gate.leave()
+	release, err := s.src.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	done, err := mover.Move(ctx, sess.root.File(), moves)
+	for i, m := range moves {
+		if done[i] {
+			moved = append(moved, m)
+			s.owed.Changed(append(m.Known, m.To)...)
+			s.log.Info("a directory was moved on the target", "from", m.From.String(), "to", m.To.String(), "paths", len(m.Known))
+		}
+	}
+	return moved, err
+}
+
+// unfollowed has compared by content what came to where the target may have something else, and was not moved there.
+func (s *sender) unfollowed(hints []journal.Moved, moved []transport.Move) {
+	for _, h := range hints {
+		if !h.Clear || slices.ContainsFunc(moved, func(m transport.Move) bool { return m.To == h.To }) {
+			continue
+		}
+		for _, p := range s.src.journal.Below(h.To) {
+			if s.src.journal.Stat(p).IsRegular() {
+				s.owed.Owe(change.Mark{Path: p, Since: time.Now(), Bits: change.Content})
+			}
+		}
+	}
+}
+
+// mayMove reports whether directories may go from where they were on the target, as what is removed does.
+func (s *sender) mayMove(sess *session) bool {
+	opts := s.src.options()
+	s.mu.Lock()
+	large := s.large
+	s.mu.Unlock()
+	return !opts.NoRemovals && !opts.Filter.Any() && large == nil && !s.src.brake.holds(change.Root) && sess.mayRemove() == allowed
+}
+
+// moves are the hints that hold by now: there is a directory at To, and none at From but one that comes from elsewhere.
+func (s *sender) moves(sess *session, hints []journal.Moved) (moves []transport.Move) {
+	arrives := map[change.Path]bool{}
+	for _, h := range hints {
+		arrives[h.To] = true
+	}
+	looks := sess.root.Looks()
+	defer looks.Close()
+	for _, h := range hints {
+		to, err := looks.Look(h.To)
+		from, unsure := looks.Look(h.From)
+		gone := unsure == nil && (from.At != h.From || !from.Stat.Exists())
+		if err == nil && to.At == h.To && to.Stat.IsDir() && (gone || arrives[h.From]) {
+			moves = append(moves, transport.Move{From: h.From, To: h.To, Clear: h.Clear, Known: s.owed.Movable(h.To)})
+		}
+	}
+	return moves
+}
+
+// unmoved settles moves that failed as a whole: a state of the target. It reports whether they may be tried again.
+func (s *sender) unmoved(ctx context.Context, moves []transport.Move, err error) bool {
+	if ctx.Err() != nil || errors.Is(err, errPaused) {
+		return true
+	}
+	te := targetError(err)
+	s.lookAgain(te)
+	if te.Unclean {
+		at := time.Now().Add(te.Settle)
+		for _, m := range moves {
+			s.owed.Again(at, change.Mark{Path: m.To, Bits: change.Tree | change.Extras}, change.Mark{Path: m.From, Bits: change.Extras | change.WasDir})
+		}
+	}
+	s.away.fail()
+	s.report.failed(te, s.away.until)
+	return !te.Unclean && (te.Kind == transport.Away || te.Kind == transport.Busy)
+}

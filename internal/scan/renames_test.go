@@ -1,0 +1,114 @@
+package scan_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"sersync/internal/change"
+	"sersync/internal/filter"
+	"sersync/internal/scan"
+)
+
+func (t *tree) rename(from, to string) {
+	t.Helper()
+	must(t.T, os.Rename(filepath.Join(t.dir, from), filepath.Join(t.dir, to)))
+}
+
+// at walks below one directory.
+func (t *tree) at(p change.Path) {
+	t.Helper()
+	w := scan.Walk{
+		Observer: t.observer, Since: time.Now(),
+		Cover: func(int, change.Path) error { return nil }, Done: func(change.Path, error) {},
+	}
+	must(t.T, w.Run(context.Background(), p))
+}
+
+// What the index knew of a directory it knows where that is now: the walk of it marks what changed on the way, and nothing else.
+func TestIndexFollowsARename(t *testing.T) {
+	const moved = change.Tree | change.Extras
+	for name, c := range map[string]struct {
+		events  scan.Renames
+		between func(t *tree)
+		want    map[change.Path]change.Bits
+	}{
+		"a pair": {
+			events:  scan.Renames{From: []change.Path{"old"}, To: []change.Path{"new"}},
+			between: func(t *tree) { t.rename("old", "new") },
+			want:    map[change.Path]change.Bits{"old": change.Extras, "new": moved},
+		},
+		"by another name": {
+			events:  scan.Renames{From: []change.Path{"old", "tmp"}, To: []change.Path{"tmp", "new"}},
+			between: func(t *tree) { t.rename("old", "tmp"); t.rename("tmp", "new") },
+			want:    map[change.Path]change.Bits{"old": change.Extras, "new": moved},
+		},
+		"one after the other": {
+			events:  scan.Renames{From: []change.Path{"other", "old"}, To: []change.Path{"third", "other"}},
+			between: func(t *tree) { t.rename("other", "third"); t.rename("old", "other") },
+			want:    map[change.Path]change.Bits{"old": change.Extras, "other": moved | change.Extras, "third": moved},
+		},
+		"into a directory that is new": {
+			events: scan.Renames{From: []change.Path{"old"}, To: []change.Path{"a/b/new"}},
+			between: func(t *tree) {
+				must(t.T, os.MkdirAll(filepath.Join(t.dir, "a/b"), 0o755))
+				t.rename("old", "a/b/new")
+			},
+			want: map[change.Path]change.Bits{"old": change.Extras, "a": 0, "a/b": 0, "a/b/new": moved},
+		},
+		"a file changed by its handle, and its mtime restored": {
+			events: scan.Renames{From: []change.Path{"old"}, To: []change.Path{"new"}},
+			between: func(t *tree) {
+				at := time.Unix(1700000000, 0)
+				t.rename("old", "new")
+				t.write("new/f", "other")
+				must(t.T, os.Chtimes(filepath.Join(t.dir, "new/f"), at, at))
+			},
+			want: map[change.Path]change.Bits{"old": change.Extras, "new": moved, "new/f": change.Content},
+		},
+		"another directory is there": {
+			events: scan.Renames{From: []change.Path{"old"}, To: []change.Path{"new"}},
+			between: func(t *tree) {
+				must(t.T, os.MkdirAll(filepath.Join(t.dir, "new"), 0o755))
+			},
+			want: map[change.Path]change.Bits{"new": 0},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr := newTree(t, nil)
+			tr.write("old/f", "content")
+			tr.write("old/sub/g", "content")
+			tr.write("other/h", "content")
+			tr.walk(true)
+			clear(tr.index.marks)
+			c.between(tr)
+			c.events.Since = time.Now()
+			tr.observer.Rename(c.events)
+			for _, p := range c.events.To {
+				tr.at(p)
+			}
+			for p := range tr.index.marks {
+				tr.index.marks[p] &= change.Tree | change.Extras | change.Content
+			}
+			// The walk looks at what came to a name that is gone again.
+			delete(tr.index.marks, "tmp")
+			tr.marked(c.want)
+		})
+	}
+}
+
+// Where a filter has rules nothing is followed.
+func TestIndexFollowsNoRenameUnderAFilter(t *testing.T) {
+	f, err := filter.New(filter.Glob("test:1", "*.tmp"))
+	must(t, err)
+	tr := newTree(t, f)
+	tr.write("old/f", "content")
+	tr.walk(true)
+	tr.rename("old", "new")
+	tr.observer.Rename(scan.Renames{From: []change.Path{"old"}, To: []change.Path{"new"}, Since: time.Now()})
+	if !tr.index.Stat("old/f").Exists() {
+		t.Error("the row is not where it was")
+	}
+}
