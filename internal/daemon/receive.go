@@ -66,6 +66,14 @@ func openModule(ctx context.Context, at receive.Place, version string) (receive.
 	}, nil
 }
 
+// rootOf is a name of a module's directory that stays one: a working directory is left.
+func rootOf(at receive.Place) string {
+	if at.Jailed {
+		return "/"
+	}
+	return "."
+}
+
 // ServeStdio serves one sender, which ssh connected to standard input and output, with a directory and the rights of this process.
 func ServeStdio(ctx context.Context, dir, version string) error {
 	conn, err := session.Stdio()
