@@ -87,7 +87,8 @@ func TestATargetThatIsMountedReadOnlySaysSoUntilItIsNot(t *testing.T) {
 }
 
 func TestAReadOnlyModuleTakesNothingAndIsCompared(t *testing.T) {
-	r := newRigOf(t, t.TempDir(), session.Options{ReadOnly: true, Hint: "do something"})
+	r := newRig(t)
+	r.readOnly = "do something"
 	tr := r.transport(Options{})
 	t.Cleanup(func() { tr.Close() })
 	src, root := source(t)
