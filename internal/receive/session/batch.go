@@ -368,6 +368,7 @@ func (b *batch) end() error {
 	if b.changed {
 		b.c.s.sync.note(b.bytes)
 	}
+	changed := b.c.s.sync.now()
 	if b.refusal == nil && b.Durable {
 		if err := b.c.s.sync.sync(); err != nil {
 			if err := b.refuse(refused(err)); err != nil {
@@ -375,14 +376,9 @@ func (b *batch) end() error {
 			}
 		}
 	}
-	b.c.ended(b.c.s.sync.now())
-	if b.refusal == nil && b.Durable {
-		if err := b.c.tell(b.c.s.sync.now()); err != nil {
-			return err
-		}
-	}
-	if b.refusal != nil {
-		return nil
+	b.c.ended(changed)
+	if _, err := b.c.tell(b.c.s.sync.onDisk()); err != nil || b.refusal != nil {
+		return err
 	}
 	return b.c.say(&wire.Done{})
 }

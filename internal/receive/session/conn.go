@@ -21,7 +21,6 @@ type conn struct {
 	name   string             // of the target
 	cancel context.CancelFunc // ends what it does
 	over   chan struct{}      // closed when nothing of it is at work any more
-	news   chan struct{}      // a batch came to its end
 	// readOnly is why nothing is changed; empty where it is.
 	readOnly string
 
@@ -40,7 +39,6 @@ type ended struct{ batch, changed uint64 }
 func (c *conn) ended(changed uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer poke(c.news)
 	c.batches++
 	if n := len(c.recent); n > 0 && c.recent[n-1].changed == changed {
 		c.recent[n-1].batch = c.batches
@@ -49,8 +47,8 @@ func (c *conn) ended(changed uint64) {
 	c.recent = append(c.recent, ended{c.batches, changed})
 }
 
-// tell tells the sender which batches are on the disk by now.
-func (c *conn) tell(changed uint64) error {
+// tell tells the sender which batches are on the disk, by a message that may wait, and reports whether there are new ones.
+func (c *conn) tell(changed uint64) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
@@ -58,12 +56,12 @@ func (c *conn) tell(changed uint64) error {
 		n++
 	}
 	if n == 0 {
-		return nil
+		return false, nil
 	}
 	last := c.recent[n-1].batch
 	c.recent = c.recent[n:]
 	_ = c.nc.SetWriteDeadline(time.Now().Add(c.s.o.Timeout))
-	return c.w.Write(&wire.Durable{Batch: last})
+	return true, c.w.Write(&wire.Durable{Batch: last})
 }
 
 func poke(c chan struct{}) {

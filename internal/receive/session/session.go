@@ -88,7 +88,7 @@ func (s *Server) Serve(ctx context.Context, nc net.Conn, readOnly string) error 
 	within, cancel := context.WithCancel(ctx)
 	c := &conn{
 		s: s, nc: nc, readOnly: readOnly,
-		r: wire.NewReader(nc), w: wire.NewWriter(nc), cancel: cancel, over: make(chan struct{}), news: make(chan struct{}, 1),
+		r: wire.NewReader(nc), w: wire.NewWriter(nc), cancel: cancel, over: make(chan struct{}),
 	}
 	defer close(c.over)
 	defer c.close()

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -49,6 +48,13 @@ func (s *syncer) now() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.changed
+}
+
+// onDisk is how much of what was changed is on the disk.
+func (s *syncer) onDisk() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.durable
 }
 
 func (s *syncer) run(ctx context.Context) {
@@ -113,14 +119,17 @@ func (s *syncer) tell(ctx context.Context, c *conn) {
 		s.mu.Lock()
 		durable, news := s.durable, s.news
 		s.mu.Unlock()
-		if errors.Join(c.tell(durable), c.flush()) != nil {
+		told, err := c.tell(durable)
+		if err == nil && told {
+			err = c.flush()
+		}
+		if err != nil {
 			return
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-news:
-		case <-c.news:
 		}
 	}
 }
