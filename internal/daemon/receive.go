@@ -38,7 +38,11 @@ func openModule(ctx context.Context, at receive.Place, version string) (receive.
 	if at.Proc != nil {
 		o.OpenFiles = "self/fd"
 	}
-	tree, err := apply.Open(".", o)
+	root := "."
+	if at.Jailed {
+		root = "/" // the working directory becomes another one
+	}
+	tree, err := apply.Open(root, o)
 	if err != nil {
 		return nil, err
 	}
