@@ -53,7 +53,7 @@ func measureBurst(ctx context.Context, b *bench) error {
 func (b *bench) burstFigures(took map[string][]time.Duration) {
 	bare := median(took["bare"])
 	b.table.info("write + one bare rsync run", seconds(bare), "s", rounds(took["bare"]))
-	for _, name := range []string{"lsyncd", "lsyncd-default", "2.5.4"} {
+	for _, name := range []string{"native", "lsyncd", "lsyncd-default", "2.5.4"} {
 		if len(took[name]) > 0 {
 			b.table.info(name, seconds(median(took[name])), "s", rounds(took[name]))
 		}
@@ -103,12 +103,7 @@ func (b *bench) burst(ctx context.Context, p peer) (took time.Duration, err erro
 	if err := site.prepare(burstDirs, 0, c); err != nil {
 		return 0, fmt.Errorf("prepare the burst: %w", err)
 	}
-	if p.command == nil {
-		err = site.startBare(ctx)
-	} else if err = site.start(ctx, p); err == nil {
-		err = site.ready(ctx)
-	}
-	if err != nil {
+	if err := site.up(ctx, p); err != nil {
 		return 0, err
 	}
 	began := time.Now()
@@ -129,28 +124,39 @@ func (b *bench) burst(ctx context.Context, p peer) (took time.Duration, err erro
 
 // writeBurst writes the files and returns their names in the order of writing.
 func writeBurst(source string, files int, c *content) ([]string, error) {
-	var written []string
+	var names []string
 	for i := range files {
-		name := filepath.Join(dirName(i%burstDirs), fmt.Sprintf("n%04d", i))
-		if err := os.WriteFile(filepath.Join(source, name), c.next(blockSize), 0o644); err != nil {
-			return nil, fmt.Errorf("write the burst: %w", err)
-		}
-		written = append(written, name)
+		names = append(names, filepath.Join(dirName(i%burstDirs), fmt.Sprintf("n%04d", i)))
 	}
-	return written, nil
+	return names, writeAll(source, names, c)
+}
+
+// writeAll writes the named files, whether they are there or not.
+func writeAll(source string, names []string, c *content) error {
+	for _, name := range names {
+		if err := os.WriteFile(filepath.Join(source, name), c.next(blockSize), 0o644); err != nil {
+			return fmt.Errorf("write the burst: %w", err)
+		}
+	}
+	return nil
 }
 
 // identical returns when a target was first seen to hold all that was written and to be identical with the source.
 // Each poll looks at one file that is still missing, so that looking does not disturb; the exact comparison comes after.
 func (s *site) identical(ctx context.Context, target int, written []string, limit time.Duration) (time.Time, error) {
+	return s.settled(ctx, target, written, nil, limit)
+}
+
+// settled is identical that looks whether what was removed is gone, too, before it compares.
+func (s *site) settled(ctx context.Context, target int, written, removed []string, limit time.Duration) (time.Time, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
 	defer cancel()
 	for {
-		at, err := s.arrived(ctx, target, written)
+		at, err := s.arrived(ctx, target, written, removed)
 		if err != nil {
 			return at, err
 		}
-		written = nil
+		written, removed = nil, nil
 		if err := compareTrees(s.source, s.targets[target]); err == nil || !errors.Is(err, errDiffers) {
 			return at, err
 		}
@@ -160,18 +166,21 @@ func (s *site) identical(ctx context.Context, target int, written []string, limi
 	}
 }
 
-// arrived returns when a target was first seen to hold all that was written.
-func (s *site) arrived(ctx context.Context, target int, written []string) (time.Time, error) {
+// arrived returns when a target was first seen to hold all that was written, and nothing of what was removed.
+func (s *site) arrived(ctx context.Context, target int, written, removed []string) (time.Time, error) {
 	for {
 		at := time.Now()
 		for len(written) > 0 && sameStat(filepath.Join(s.source, written[0]), filepath.Join(s.targets[target], written[0])) {
 			written = written[1:]
 		}
-		if len(written) == 0 {
+		for len(removed) > 0 && gone(filepath.Join(s.targets[target], removed[0])) {
+			removed = removed[1:]
+		}
+		if len(written)+len(removed) == 0 {
 			return at, nil
 		}
 		if err := s.wait(ctx, 2*time.Millisecond); err != nil {
-			return at, fmt.Errorf("%d files are missing: %w", len(written), err)
+			return at, fmt.Errorf("%d files are missing, %d are still there: %w", len(written), len(removed), err)
 		}
 	}
 }

@@ -48,13 +48,13 @@ func newContestant(ctx context.Context, s *stage, p peer, targets int, unreachab
 	if err := c.site.prepare(idleDirs, idleFilesEach, c.content); err != nil {
 		return nil, fmt.Errorf("prepare the idle tree: %w", err)
 	}
-	c.site.urls = append(c.site.urls, unreachable...)
-	if p.command == nil {
-		err = c.site.startBare(ctx)
-	} else if err = c.site.start(ctx, p); err == nil {
-		err = c.site.ready(ctx)
+	if p.far {
+		if err := c.site.relayed(farTrip / 2); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
+	c.site.urls = append(c.site.urls, unreachable...)
+	if err := c.site.up(ctx, p); err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
 	for _, target := range c.site.targets {

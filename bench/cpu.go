@@ -117,9 +117,19 @@ const tick = 10 * time.Millisecond
 
 // usedByTrees sums the CPU time of processes and of their descendants.
 func usedByTrees(pids []int) (time.Duration, error) {
+	used, err := trees(pids)
+	var sum time.Duration
+	for _, cpu := range used {
+		sum += cpu
+	}
+	return sum, err
+}
+
+// trees are processes and their descendants, with the CPU time of each.
+func trees(pids []int) (map[int]time.Duration, error) {
 	names, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	children := make(map[int][]int)
 	used := make(map[int]time.Duration)
@@ -130,17 +140,17 @@ func usedByTrees(pids []int) (time.Duration, error) {
 		}
 		pid, parent, cpu, err := parseStat(data)
 		if err != nil {
-			return 0, fmt.Errorf("parse %q: %w", name, err)
+			return nil, fmt.Errorf("parse %q: %w", name, err)
 		}
 		children[parent] = append(children[parent], pid)
 		used[pid] = cpu
 	}
-	var sum time.Duration
+	found := make(map[int]time.Duration)
 	for todo := pids; len(todo) > 0; todo = todo[1:] {
-		sum += used[todo[0]]
+		found[todo[0]] = used[todo[0]]
 		todo = append(todo, children[todo[0]]...)
 	}
-	return sum, nil
+	return found, nil
 }
 
 // parseStat reads number, parent and CPU time, that of reaped children included, from /proc/PID/stat.

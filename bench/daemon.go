@@ -28,12 +28,22 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// daemonCommand writes the configuration of an rsync daemon with a module for each directory, t0, t1 and so on, and
-// returns the command that runs it in the foreground. The options are lines for all modules.
+// daemonCommand returns the command that runs an rsync daemon in the foreground.
 func daemonCommand(dir string, port int, modules []string, options string) (*exec.Cmd, error) {
+	config, err := daemonConfig(dir, modules, options)
+	if err != nil {
+		return nil, err
+	}
+	return exec.Command("rsync", "--daemon", "--no-detach", "--config="+config, "--address=127.0.0.1",
+		"--port="+strconv.Itoa(port)), nil
+}
+
+// daemonConfig writes the configuration of an rsync daemon with a module for each directory, t0, t1 and so on. The
+// options are lines for all modules.
+func daemonConfig(dir string, modules []string, options string) (string, error) {
 	secrets := filepath.Join(dir, "rsyncd.secrets")
 	if err := os.WriteFile(secrets, []byte(user+":"+secret+"\n"), 0o600); err != nil {
-		return nil, fmt.Errorf("write secrets of the rsync daemon: %w", err)
+		return "", fmt.Errorf("write secrets of the rsync daemon: %w", err)
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "uid = root\ngid = root\nuse chroot = no\nmunge symlinks = no\nlog file = %s\n%s",
@@ -43,10 +53,9 @@ func daemonCommand(dir string, port int, modules []string, options string) (*exe
 	}
 	config := filepath.Join(dir, "rsyncd.conf")
 	if err := os.WriteFile(config, []byte(text.String()), 0o600); err != nil {
-		return nil, fmt.Errorf("write configuration of the rsync daemon: %w", err)
+		return "", fmt.Errorf("write configuration of the rsync daemon: %w", err)
 	}
-	return exec.Command("rsync", "--daemon", "--no-detach", "--config="+config, "--address=127.0.0.1",
-		"--port="+strconv.Itoa(port)), nil
+	return config, nil
 }
 
 // waitForPort waits until somebody listens.

@@ -2,14 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+
+	"sersync/internal/filter"
 )
 
 // blockSize is the size of the files of most rows.
@@ -89,13 +94,38 @@ func same(source, target string) bool {
 	if !sameStat(source, target) {
 		return false
 	}
-	s, err := os.ReadFile(source)
+	s, err := os.Open(source)
 	if err != nil {
 		return false
 	}
-	t, err := os.ReadFile(target)
-	return err == nil && bytes.Equal(s, t)
+	defer s.Close()
+	t, err := os.Open(target)
+	if err != nil {
+		return false
+	}
+	defer t.Close()
+	info, err := s.Stat()
+	return err == nil && sameContent(s, t, info.Size())
 }
+
+// sameContent reports whether both hold the same bytes, about as many as size.
+func sameContent(s, t io.Reader, size int64) bool {
+	a := make([]byte, min(size+1, 64<<10)) // one more: the end is seen by the same read
+	b := make([]byte, len(a))
+	for {
+		n, errA := io.ReadFull(s, a)
+		m, errB := io.ReadFull(t, b)
+		if !bytes.Equal(a[:n], b[:m]) {
+			return false
+		}
+		if errA != nil || errB != nil {
+			return ended(errA) && ended(errB)
+		}
+	}
+}
+
+// ended says that a file was read to its end.
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 // gone reports whether there is no such file.
 func gone(path string) bool {
@@ -106,7 +136,8 @@ func gone(path string) bool {
 // errDiffers says that two trees are not identical.
 var errDiffers = errors.New("the target differs")
 
-// compareTrees is nil when both trees have the same names and their files the same size, mtime and content.
+// compareTrees is nil when both trees have the same names and their files the same size, mtime and content. Temporary
+// names of the receiver, which no reader takes for a file of the tree, go later (cleared).
 func compareTrees(source, target string) error {
 	names := make(map[string]bool)
 	err := walk(source, func(name string, dir bool) error {
@@ -121,11 +152,35 @@ func compareTrees(source, target string) error {
 		return err
 	}
 	return walk(target, func(name string, _ bool) error {
-		if !names[name] {
+		if !names[name] && !temporary(name) {
 			return fmt.Errorf("%w: %q is not at the source", errDiffers, name)
 		}
 		return nil
 	})
+}
+
+// temporary reports whether a path is a temporary name of the receiver.
+func temporary(path string) bool { return strings.HasPrefix(filepath.Base(path), filter.TempPrefix) }
+
+// cleared returns when a target has no temporary names any more.
+func (s *site) cleared(ctx context.Context, target int, limit time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
+	defer cancel()
+	for {
+		left := 0
+		err := walk(s.targets[target], func(name string, _ bool) error {
+			if temporary(name) {
+				left++
+			}
+			return nil
+		})
+		if err == nil && left == 0 || err != nil && !errors.Is(err, errDiffers) {
+			return err
+		}
+		if err := s.wait(ctx, 50*time.Millisecond); err != nil {
+			return fmt.Errorf("%d temporary names are left: %w", left, err)
+		}
+	}
 }
 
 // walk visits everything below root.

@@ -26,7 +26,7 @@ func (b *bench) hookedPeer(with bool) peer {
 	}
 	return peer{name: name, command: func(s *site) (*exec.Cmd, error) {
 		if with {
-			s.hooks = slowHook
+			s.settings = slowHook
 		}
 		return p.command(s)
 	}}

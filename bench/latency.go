@@ -100,6 +100,7 @@ func (b *bench) latencyFigures(all []*contestant) {
 					ms(percentile(kind.lags, 95)), ms(percentile(kind.lags, 99)), len(kind.lags)))
 		}
 	}
+	b.nativeLatency(byName["native"], byName["sersync"])
 	s, bare := byName["sersync"], byName["bare"]
 	if s == nil {
 		return

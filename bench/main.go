@@ -29,6 +29,11 @@ var rows = []struct {
 	{"restart", measureRestart},
 	{"away", measureAway},
 	{"hooks", measureHooks},
+	{"native", measureNative},
+	{"native-large", measureLarge},
+	{"native-rename", measureRename},
+	{"native-site", measureSourceTree},
+	{"native-many", measureMany},
 	{"million", measureMillion},
 }
 
@@ -52,6 +57,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == isolatedArg {
 		os.Exit(runIsolated(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == accountArg {
+		os.Exit(runOnAccount(os.Args[2:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx); err != nil {
@@ -64,8 +72,8 @@ func main() {
 // run parses the command line, measures and prints.
 func run(ctx context.Context) error {
 	b := &bench{old: os.Getenv("SERSYNC254")}
-	flag.StringVar(&b.rows, "rows", "burst,latency,steady,remotes,tree,journal,restart,away,hooks", "rows to measure; million takes long and is not among them")
-	flag.StringVar(&b.peers, "peers", "sersync,lsyncd,lsyncd-default,2.5.4", "who takes part beside bare rsync runs")
+	flag.StringVar(&b.rows, "rows", "burst,latency,steady,remotes,tree,journal,restart,away,hooks,native,native-large,native-rename,native-site,native-many", "rows to measure; million takes long and is not among them")
+	flag.StringVar(&b.peers, "peers", "sersync,native,lsyncd,lsyncd-default,2.5.4", "who takes part beside bare rsync runs")
 	flag.IntVar(&b.samples, "samples", 500, "changes a competitor in the row latency")
 	flag.BoolVar(&b.short, "short", false, "a run of about a minute: fewer samples, a smaller tree, without 2.5.4")
 	flag.BoolVar(&b.disk, "disk", false, "an ext4 image on the disk for each row, instead of a tmpfs")
@@ -109,7 +117,7 @@ func (b *bench) prepare(ctx context.Context) error {
 		b.samples = min(b.samples, 60)
 		b.old = ""
 	}
-	if b.takesPart("sersync") {
+	if b.takesPart("sersync") || b.takesPart("native") {
 		if _, err := os.Stat(b.sersync); err != nil {
 			return fmt.Errorf("find sersync (build it with make build): %w", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,6 +18,10 @@ type peer struct {
 	name string
 	// command writes the configuration for a site into its directory and returns what to run, in the foreground.
 	command func(*site) (*exec.Cmd, error)
+	// receiver returns what to run as the target in the place of an rsync daemon; nil for such a daemon.
+	receiver func(*site) (*exec.Cmd, error)
+	// far peers reach their targets through a relay with a round trip of farTrip.
+	far bool
 	// isolated programs, and their daemon, run in namespaces of their own.
 	isolated bool
 	// slow programs are measured with fewer samples.
@@ -27,6 +32,7 @@ type peer struct {
 func (b *bench) competitors() []peer {
 	all := []peer{
 		b.sersyncPeer(),
+		b.nativePeer(),
 		{name: "lsyncd", command: lsyncdCommand(noDelay), slow: true},
 		{name: "lsyncd-default", command: lsyncdCommand(""), slow: true},
 		{name: "2.5.4", command: b.oldCommand, isolated: true, slow: true},
@@ -40,7 +46,7 @@ func (b *bench) competitors() []peer {
 	return part
 }
 
-// sersyncPeer is what all this is about.
+// sersyncPeer is sersync with an rsync daemon as its target.
 func (b *bench) sersyncPeer() peer {
 	return peer{name: "sersync", command: b.sersyncCommand(false)}
 }
@@ -50,7 +56,7 @@ func (b *bench) sersyncPeer() peer {
 func (b *bench) sersyncCommand(initial bool) func(*site) (*exec.Cmd, error) {
 	return func(s *site) (*exec.Cmd, error) {
 		var text strings.Builder
-		fmt.Fprintf(&text, "socket: %s\nsources:\n  - path: %s\n    initial: %t\n%s    targets:\n", s.socket(), s.source, initial, s.hooks)
+		fmt.Fprintf(&text, "socket: %s\nsources:\n  - path: %s\n    initial: %t\n%s    targets:\n", s.socket(), s.source, initial, s.settings)
 		for _, url := range s.urls {
 			fmt.Fprintf(&text, "      - url: %s\n        password_file: %s\n", url, s.passwordFile)
 		}
@@ -140,6 +146,13 @@ const oldConfig = `<?xml version="1.0" encoding="ISO-8859-1"?>
 // bareTree is one rsync run over the whole source.
 func bareTree(s *site) *exec.Cmd {
 	return exec.Command("rsync", "-a", noDelay, "--password-file="+s.passwordFile, s.source+"/", s.urls[0]+"/")
+}
+
+// bareMirror is one rsync run over the whole source that removes what is not there, too.
+func bareMirror(s *site) *exec.Cmd {
+	cmd := bareTree(s)
+	cmd.Args = slices.Insert(cmd.Args, 1, "--delete")
+	return cmd
 }
 
 // bareFile is one rsync run of one file alone.

@@ -58,6 +58,18 @@ func (p *process) ended() error {
 	}
 }
 
+// failed is nil while the process runs, and when it has ended well.
+func (p *process) failed() error {
+	select {
+	case <-p.done:
+		if p.err != nil {
+			return fmt.Errorf("run %q: %w: %s", p.cmd.Path, p.err, p.tail())
+		}
+	default:
+	}
+	return nil
+}
+
 // stop ends the process politely, then its whole group.
 func (p *process) stop() error {
 	return p.end(unix.SIGTERM, 5*time.Second)

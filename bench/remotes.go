@@ -29,7 +29,7 @@ func (b *bench) measureCost(ctx context.Context) error {
 	used := make(map[int][]time.Duration)
 	for range rounds {
 		for _, n := range counts {
-			cpu, err := b.burstCPU(ctx, n)
+			cpu, err := b.burstCPU(ctx, b.sersyncPeer(), n, burstFiles)
 			if err != nil {
 				return fmt.Errorf("burst to %d remotes: %w", n, err)
 			}
@@ -56,7 +56,7 @@ const (
 )
 
 // burstCPU is the CPU time of the source for one burst to a number of remotes; for bareByTree and bareByName it is that of such a run.
-func (b *bench) burstCPU(ctx context.Context, remotes int) (used time.Duration, err error) {
+func (b *bench) burstCPU(ctx context.Context, p peer, remotes, files int) (used time.Duration, err error) {
 	stage, err := b.newStage(ctx)
 	if err != nil {
 		return 0, err
@@ -73,17 +73,14 @@ func (b *bench) burstCPU(ctx context.Context, remotes int) (used time.Duration, 
 	if remotes <= 0 {
 		return site.bareCPU(ctx, c, remotes == bareByName)
 	}
-	if err := site.start(ctx, b.sersyncPeer()); err != nil {
-		return 0, err
-	}
-	if err := site.ready(ctx); err != nil {
+	if err := site.up(ctx, p); err != nil {
 		return 0, err
 	}
 	before, err := site.sourceCPU.used()
 	if err != nil {
 		return 0, err
 	}
-	written, err := writeBurst(site.source, burstFiles, c)
+	written, err := writeBurst(site.source, files, c)
 	if err != nil {
 		return 0, err
 	}

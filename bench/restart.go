@@ -126,7 +126,7 @@ func (r *restarts) again(ctx context.Context, after string, changes int) error {
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, treeLimit, errTimeout)
 	defer cancel()
-	at, err := r.site.arrived(limited, 0, changed)
+	at, err := r.site.arrived(limited, 0, changed, nil)
 	if err != nil {
 		return err
 	}

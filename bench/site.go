@@ -26,13 +26,17 @@ type site struct {
 	passwordFile string
 	// state is where sersync keeps its state, metrics the address of its metrics; empty for none.
 	state, metrics string
-	// hooks is the part of sersync's configuration of this name; empty for none.
-	hooks string
+	// settings are further lines for the source in sersync's configuration.
+	settings string
+	// relay is between the peer and the targets, where there is one.
+	relay *relay
 	// sourceCPU and targetCPU count the CPU time of the peer and of the daemon.
 	sourceCPU, targetCPU *account
 	// process is the peer; nil for bare runs.
 	process *process
-	// daemon is that of the targets; nil when it shares its namespaces with the peer.
+	// bare is the last bare run that was started.
+	bare *process
+	// daemon is that of the targets, or their receiver; nil when it shares its namespaces with the peer.
 	daemon *process
 }
 
@@ -79,6 +83,17 @@ func (s *site) newAccount(end string) (*account, error) {
 	return a, nil
 }
 
+// up brings up the daemon and the peer, and returns when it replicates; a peer without a command is bare runs.
+func (s *site) up(ctx context.Context, p peer) error {
+	if p.command == nil {
+		return s.startBare(ctx)
+	}
+	if err := s.start(ctx, p); err != nil {
+		return err
+	}
+	return s.ready(ctx)
+}
+
 // startBare runs the daemon alone, for bare rsync runs.
 func (s *site) startBare(ctx context.Context) error {
 	cmd, err := daemonCommand(s.dir, s.port, s.targets, s.stage.daemonOptions)
@@ -99,7 +114,11 @@ func (s *site) start(ctx context.Context, p peer) error {
 	if p.isolated {
 		return s.startIsolated(p)
 	}
-	if err := s.startBare(ctx); err != nil {
+	targets := s.startBare
+	if p.receiver != nil {
+		targets = func(ctx context.Context) error { return s.startReceiver(ctx, p) }
+	}
+	if err := targets(ctx); err != nil {
 		return err
 	}
 	return s.startPeer(p)
@@ -157,6 +176,12 @@ func (s *site) run(cmd *exec.Cmd, name string) (*process, error) {
 	}
 	s.stage.onClose(p.stop)
 	return p, nil
+}
+
+// startRun starts a bare run.
+func (s *site) startRun(cmd *exec.Cmd) (err error) {
+	s.bare, err = s.run(cmd, "bare")
+	return err
 }
 
 // ready returns when changes of the source arrive at every target and the peer has come to rest. It looks at nothing
@@ -223,8 +248,13 @@ func (s *site) probe(ctx context.Context, name string) (bool, error) {
 	return false, nil
 }
 
-// wait pauses for a moment while the peer runs.
+// wait pauses for a moment while the peer runs, and no bare run has failed.
 func (s *site) wait(ctx context.Context, d time.Duration) error {
+	if s.bare != nil {
+		if err := s.bare.failed(); err != nil {
+			return err
+		}
+	}
 	if s.process != nil {
 		if err := s.process.ended(); err != nil {
 			return err

@@ -25,8 +25,13 @@ type stage struct {
 	closes        []func() error
 }
 
-// newStage mounts a tmpfs, or an ext4 on a loop image.
-func (b *bench) newStage(ctx context.Context) (_ *stage, err error) {
+// newStage mounts a tmpfs, or an ext4 on a loop image where the whole run is to be on a disk.
+func (b *bench) newStage(ctx context.Context) (*stage, error) {
+	return b.newStageOn(ctx, b.disk)
+}
+
+// newStageOn mounts a tmpfs, or an ext4 on a loop image.
+func (b *bench) newStageOn(ctx context.Context, disk bool) (_ *stage, err error) {
 	base, err := os.MkdirTemp("", "sersync-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make directory of the stage: %w", err)
@@ -46,7 +51,7 @@ func (b *bench) newStage(ctx context.Context) (_ *stage, err error) {
 			return nil, fmt.Errorf("make mount point: %w", err)
 		}
 	}
-	if b.disk {
+	if disk {
 		err = mountImage(ctx, filepath.Join(base, "image"), s.dir)
 	} else {
 		err = unix.Mount("sersync-bench", s.dir, "tmpfs", 0, "size=80%,nr_inodes=0,mode=755")

@@ -16,7 +16,7 @@ type figure struct {
 	Row   string  `json:"row"`
 	What  string  `json:"what"`
 	Value float64 `json:"value"`
-	// Unit is "ms", "s", "times", "%", "MB", "files", "files/s", or empty where Note is all there is to say.
+	// Unit is "µs", "ms", "s", "times", "%", "KB", "KiB", "MB", "files", "files/s", "targets", or empty where Note is all there is to say.
 	Unit string `json:"unit"`
 	// Target is the bound that the value has to keep, in words; empty for a figure that only informs.
 	Target string `json:"target,omitempty"`

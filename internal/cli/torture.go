@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,12 +20,12 @@ func (a *app) torture() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "torture DIR",
 		Short: "prove on this machine that nothing is lost",
-		Long: `torture starts sersync below the empty directory DIR, with two rsync daemons as targets, changes the source at random, and
-meanwhile kills, stops, cuts and freezes whatever there is. In the end every target must equal the source, and after no restart may
-anything have been sent that had not changed. It returns 0 then and removes what it made. With 1 it says which
+		Long: `torture starts sersync below the empty directory DIR, with rsync daemons, receivers of sersync or directories as targets, changes
+the source at random, and meanwhile kills, stops, cuts and freezes whatever there is. In the end every target must equal the source, after no
+restart may anything have been sent that had not changed, and whoever reads on a target that is no rsync daemon must find whole files. It returns 0 then and removes what it made. With 1 it says which
 paths are wrong and how to see it again, and keeps everything.
 
-It needs the program rsync. As root it harms more: owners are changed, and the kernel's queue of events overflows (the limit
+It needs the program rsync when rsync daemons are among the targets. As root it harms more: owners are changed, and the kernel's queue of events overflows (the limit
 fs.inotify.max_queued_events is 64 while sersync is started, and is put back).`,
 		Args: between(1, 1, "an empty directory"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -33,6 +34,7 @@ fs.inotify.max_queued_events is 64 while sersync is started, and is put back).`,
 		},
 	}
 	f := c.Flags()
+	f.StringVar(&o.Target, "target", torture.Kinds[0], "what the targets are: "+strings.Join(torture.Kinds[1:], ", ")+", or one of each: "+torture.Kinds[0])
 	f.Uint64Var(&o.Seed, "seed", 0, "the seed of all that is random (default: another one each time)")
 	f.DurationVar(&o.Duration, "duration", time.Minute, "how long to change and harm, at the least")
 	f.IntVar(&o.Ops, "ops", 0, "how many changes to make, at the least")

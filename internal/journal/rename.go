@@ -34,8 +34,11 @@ func (j *Journal) Rename(from, to change.Path, since time.Time, least int64) boo
 	if len(j.targets) == 0 || !j.index.renames(from, to, least) {
 		return false
 	}
+	var doubtful []*Target
 	for _, t := range j.targets {
-		t.hint(from, to)
+		if occupied := t.occupied(to); !t.hint(from, to, occupied) && occupied {
+			doubtful = append(doubtful, t)
+		}
 	}
 	now := time.Now()
 	j.recorded = now
@@ -45,6 +48,12 @@ func (j *Journal) Rename(from, to change.Path, since time.Time, least int64) boo
 			j.young = append(j.young, youngRow{q, now})
 		}
 		j.follow(p, q)
+		for _, t := range doubtful {
+			// By size and mtime, what is there could be taken for what came.
+			if r.stat.IsRegular() {
+				t.owe(change.Mark{Path: q, Since: since, Bits: change.Content})
+			}
+		}
 	})
 	j.mark(from, debt{since, j.live(change.Extras | change.WasDir)})
 	if len(j.unsaved.rows) > heavy {
@@ -106,30 +115,33 @@ func (t *Target) follow(p, q change.Path, e *entry) {
 	}
 }
 
-// hint remembers where the target has what is at the new place, if that is known: what it is not known to have cannot be moved
-// there.
-func (t *Target) hint(from, to change.Path) {
-	t.hints++
-	clear := t.lacksJust(to) || !t.proven(to.Parent())
-	// What is put in the place of something that has yet to come there.
+// hint remembers where the target has what was renamed, and reports whether that is known: what it is not known to have cannot be
+// moved. occupied: it may have something else at the new name.
+func (t *Target) hint(from, to change.Path, occupied bool) bool {
+	t.renames++
+	// Not what has yet to come to where this one is put.
 	t.moved = slices.DeleteFunc(t.moved, func(m Moved) bool { return m.To == to })
 	for i, m := range t.moved {
 		if m.To != from {
 			continue
 		}
-		t.moved[i].To, t.moved[i].Clear = to, clear
-		if m.From == to { // and back again
+		if t.moved[i].To, t.moved[i].Clear = to, occupied; m.From == to { // and back again
 			t.moved = slices.Delete(t.moved, i, i+1)
 		}
-		return
+		return true
 	}
 	tangled := slices.ContainsFunc(t.moved, func(m Moved) bool {
 		return m.From == from || related(m.From, from) || related(m.From, to) || related(m.To, from) || related(m.To, to)
 	})
-	if !tangled && len(t.moved) < movedMax && t.proven(from) {
-		t.moved = append(t.moved, Moved{from, to, clear})
+	if tangled || len(t.moved) >= movedMax || !t.proven(from) {
+		return false
 	}
+	t.moved = append(t.moved, Moved{from, to, occupied})
+	return true
 }
+
+// occupied reports whether the target may have something at p of which the index does not know.
+func (t *Target) occupied(p change.Path) bool { return t.lacksJust(p) || !t.proven(p.Parent()) }
 
 // related reports whether one of the paths lies below the other.
 func related(p, q change.Path) bool { return p.Below(q) || q.Below(p) }
@@ -161,16 +173,17 @@ func (t *Target) TakeMoved() (moved []Moved, taken uint64) {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
 	moved, t.moved = t.moved, nil
-	return moved, t.hints
+	return moved, t.renames
 }
 
-// MovedAgain puts back hints of which none was followed, unless there was a rename since they were taken.
-func (t *Target) MovedAgain(moved []Moved, taken uint64) {
+// MovedAgain puts back hints of which none was followed, unless there was a rename since they were taken, and reports whether it did.
+func (t *Target) MovedAgain(moved []Moved, taken uint64) bool {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
-	if t.hints == taken {
+	if t.renames == taken {
 		t.moved = moved
 	}
+	return t.renames == taken
 }
 
 // Moving reports whether there are hints.
@@ -207,6 +220,20 @@ func (t *Target) Movable(dir change.Path) []change.Path {
 func (t *Target) lacksJust(p change.Path) bool {
 	e := t.j.entries[p]
 	return t.owed[p] != nil || e != nil && e.place > t.cursor
+}
+
+// Went implements scan.Index.
+func (j *Journal) Went(p change.Path) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, t := range j.targets {
+		for at := p; at != change.Root; at = at.Parent() {
+			if t.bitsOf(at)&change.WasDir != 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // renames reports whether a directory can be moved in the index, and is not so small that it is sent sooner.

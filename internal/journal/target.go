@@ -70,9 +70,9 @@ type Target struct {
 	recent  []recent
 	recents int
 	crowded int64
-	// moved are hints, in memory alone; hints counts the renames that there were.
+	// moved are hints, in memory alone; renames counts those that there were.
 	moved   []Moved
-	hints   uint64
+	renames uint64
 	unsaved unsavedOwed
 }
 

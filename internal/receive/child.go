@@ -56,7 +56,7 @@ func inherited() bool {
 }
 
 // inModule is the process of a module.
-func inModule(parent *control, from *gob.Decoder, open func(context.Context, Place) (Serve, error), at Place) error {
+func inModule(parent *control, from *gob.Decoder, open func(Place) (Serve, func() error, error), at Place) (err error) {
 	var config moduleConfig
 	if err := from.Decode(&config); err != nil {
 		return fmt.Errorf("read configuration of module: %w", err)
@@ -67,10 +67,11 @@ func inModule(parent *control, from *gob.Decoder, open func(context.Context, Pla
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	serve, err := open(ctx, at)
+	serve, end, err := open(at)
 	if err != nil {
 		return fmt.Errorf("open module %q: %w", at.Module.Name, err)
 	}
+	defer func() { err = errors.Join(err, end()) }()
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
 	defer cancel() // before the wait

@@ -12,9 +12,9 @@ import (
 type Plugs struct {
 	// Login makes what lets clients in. It is called once, in the front, and can open no file.
 	Login func(Auth) (Login, error)
-	// Open makes what serves a module. It is called once, in the process of the module. What serves a client must not be shared
+	// Open makes what serves a module, and what is called when all clients are gone. It is called once, in the process of the module. What serves a client must not be shared
 	// with others by more than what Open makes.
-	Open func(context.Context, Place) (Serve, error)
+	Open func(Place) (Serve, func() error, error)
 }
 
 // Login secures conn, has the client prove who it is, and returns the connection to go on with. The context is for the login

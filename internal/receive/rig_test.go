@@ -138,7 +138,7 @@ func attack(what, path string) string {
 }
 
 // openCommands serves clients that send commands, a line each.
-func openCommands(_ context.Context, at Place) (Serve, error) {
+func openCommands(at Place) (Serve, func() error, error) {
 	return func(ctx context.Context, conn net.Conn, s Session) error {
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
@@ -171,7 +171,7 @@ func openCommands(_ context.Context, at Place) (Serve, error) {
 				fmt.Fprintln(conn, attack(words[0], words[1]))
 			}
 		}
-	}, nil
+	}, func() error { return nil }, nil
 }
 
 // viaProc changes the mode of a file by its descriptor's name in /proc, and tries to get out by it.

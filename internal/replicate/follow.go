@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -10,43 +11,64 @@ import (
 	"sersync/internal/transport"
 )
 
+// errPaused: the target was paused before anything was done.
+var errPaused = errors.New("the target is paused")
+
 // follow has the target move what was renamed at the source, before anything that was marked since is sent. Nothing depends on it: what
 // was renamed is owed a comparison with all that is below, and its old place a removal. They find what was not moved, or wrongly.
 // It reports whether the batch goes on.
 func (s *sender) follow(ctx context.Context, sess *session) bool {
 	hints, taken := s.owed.TakeMoved()
-	mover, ok := s.opts.Transport.(transport.Mover)
-	if len(hints) == 0 || !ok || !s.mayMove(sess) {
+	if len(hints) == 0 {
 		return true
 	}
 	moves := s.moves(sess, hints)
-	if len(moves) == 0 {
-		return true
+	moved, err := s.move(ctx, sess, moves)
+	if err != nil && s.unmoved(ctx, moves, err) && len(moved) == 0 && s.owed.MovedAgain(hints, taken) {
+		return false
+	}
+	s.unfollowed(hints, moved)
+	return err == nil
+}
+
+// move returns what was moved.
+func (s *sender) move(ctx context.Context, sess *session, moves []transport.Move) (moved []transport.Move, err error) {
+	mover, ok := s.opts.Transport.(transport.Mover)
+	if !ok || len(moves) == 0 || !s.mayMove(sess) {
+		return nil, nil
 	}
 	if !s.gate.enter() {
-		s.owed.MovedAgain(hints, taken)
-		return false
+		return nil, errPaused
 	}
 	defer s.gate.leave()
 	release, err := s.src.slot(ctx)
 	if err != nil {
-		return false
+		return nil, err
 	}
 	defer release()
 	done, err := mover.Move(ctx, sess.root.File(), moves)
 	for i, m := range moves {
 		if done[i] {
+			moved = append(moved, m)
 			s.owed.Changed(append(m.Known, m.To)...)
 			s.log.Info("a directory was moved on the target", "from", m.From.String(), "to", m.To.String(), "paths", len(m.Known))
 		}
 	}
-	if err == nil {
-		return true
+	return moved, err
+}
+
+// unfollowed has compared by content what came to where the target may have something else, and was not moved there.
+func (s *sender) unfollowed(hints []journal.Moved, moved []transport.Move) {
+	for _, h := range hints {
+		if !h.Clear || slices.ContainsFunc(moved, func(m transport.Move) bool { return m.To == h.To }) {
+			continue
+		}
+		for _, p := range s.src.journal.Below(h.To) {
+			if s.src.journal.Stat(p).IsRegular() {
+				s.owed.Owe(change.Mark{Path: p, Since: time.Now(), Bits: change.Content})
+			}
+		}
 	}
-	if again := s.unmoved(ctx, moves, err); again && !slices.Contains(done, true) {
-		s.owed.MovedAgain(hints, taken)
-	}
-	return false
 }
 
 // mayMove reports whether directories may go from where they were on the target, as what is removed does.
@@ -79,8 +101,8 @@ func (s *sender) moves(sess *session, hints []journal.Moved) (moves []transport.
 
 // unmoved settles moves that failed as a whole: a state of the target. It reports whether they may be tried again.
 func (s *sender) unmoved(ctx context.Context, moves []transport.Move, err error) bool {
-	if ctx.Err() != nil {
-		return false
+	if ctx.Err() != nil || errors.Is(err, errPaused) {
+		return true
 	}
 	te := targetError(err)
 	s.lookAgain(te)

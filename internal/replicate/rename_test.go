@@ -140,7 +140,7 @@ func TestRenamesWhileTheTargetIsAway(t *testing.T) {
 		"changed between two": {sent: 1, steps: []func(r *rig){
 			func(r *rig) { r.rename("a", "x") }, func(r *rig) { rewrite(r, "x/sub0/f0", "A 0") }, func(r *rig) { r.rename("x", "b/x") },
 		}},
-		"over one that was removed": {steps: []func(r *rig){
+		"over one that was removed": {sent: 30, steps: []func(r *rig){
 			func(r *rig) { r.must(os.RemoveAll(r.path("b"))) }, func(r *rig) { r.rename("a", "b") },
 		}},
 		"something removed and made inside": {sent: 2, steps: []func(r *rig){
@@ -192,6 +192,46 @@ func TestRenamesWhileTheTargetIsAway(t *testing.T) {
 			}
 			r.single("one")
 		})
+	}
+}
+
+// P1: what takes the place of another directory arrives, also where the names, sizes and times in both are the same: sent or moved, at
+// once or later.
+func TestDirectoryInThePlaceOfAnotherWithTheSameSizesAndTimes(t *testing.T) {
+	at := time.Unix(1700000000, 5)
+	for name, least := range map[string]int64{"moved": 1, "sent": 1 << 40} {
+		for _, paused := range []bool{true, false} {
+			for _, slowly := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s, paused %v, slowly %v", name, paused, slowly), func(t *testing.T) {
+					t.Parallel()
+					r, _ := renameRig(t, func(r *rig) {
+						r.opts.MoveLeast = least
+						r.opts.Targets = append(r.opts.Targets, r.target("two", nil))
+					})
+					for _, dir := range []string{"current", "next"} {
+						for i := range 20 {
+							p := fmt.Sprintf("%s/d/f%d", dir, i)
+							r.write(p, fmt.Sprintf("%8s%3d", dir, i))
+							r.must(os.Chtimes(r.path(p), at, at))
+						}
+					}
+					r.start()
+					r.equal("one")
+					r.equal("two")
+					if paused {
+						r.must(r.src.Pause("one"))
+					}
+					r.rename("current", "previous")
+					if slowly {
+						r.wait("two")
+					}
+					r.rename("next", "current")
+					r.equal("two")
+					r.must(r.src.Resume("one"))
+					r.equal("one")
+				})
+			}
+		}
 	}
 }
 

@@ -201,7 +201,9 @@ func (s *session) expand(ctx context.Context) {
 		}
 		begun := time.Now()
 		// An error is that ctx ended.
-		_ = s.newWalk(m.Since).Run(ctx, m.Path)
+		if err := s.newWalk(m.Since).Run(ctx, m.Path); err == nil {
+			s.observer.Walked(m.Path, begun)
+		}
 		if m.Path == change.Root {
 			s.unnamed.walked(time.Since(begun))
 		}

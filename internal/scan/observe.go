@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -39,6 +40,8 @@ type Index interface {
 	// Rename moves the row of a directory with all that are below, and the marks there, to where the directory is now, and marks
 	// both places, in one step. It does nothing, and reports false, where it cannot, or what is below counts less than least bytes.
 	Rename(from, to change.Path, since time.Time, least int64) bool
+	// Went reports whether a directory went, at p or above, that a target may still have.
+	Went(p change.Path) bool
 }
 
 // Observer looks at paths, compares them with the index and records what it found. A look and
@@ -50,6 +53,9 @@ type Observer struct {
 	mu    sync.Mutex
 	// filter is nil when everything is kept.
 	filter *filter.Filter
+	// replaced are the directories that were not walked yet since they came to where targets may still have another one, with when
+	// they were found.
+	replaced map[change.Path]time.Time
 	// walk is told of directories to be walked: new ones and replaced ones.
 	walk func(p change.Path)
 	// remounted is told of directories that are on another file system than they were.
@@ -60,7 +66,7 @@ type Observer struct {
 // directory that came or was replaced: what is below it has to be looked at. remounted is called, with the file system on which it was, before anything
 // is concluded of a directory that had entries and is on another file system now: something was mounted or unmounted.
 func NewObserver(root *Root, index Index, f *filter.Filter, walk func(change.Path), remounted func(change.Path, uint64)) *Observer {
-	return &Observer{root: root, index: index, filter: f, walk: walk, remounted: remounted}
+	return &Observer{root: root, index: index, filter: f, walk: walk, remounted: remounted, replaced: map[change.Path]time.Time{}}
 }
 
 // Keeps asks the filter for a path at which something happened.
@@ -191,6 +197,9 @@ func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 		return
 	}
 	changed, why := compare(old, now)
+	if !old.Exists() && now.IsRegular() && !now.Natural() && o.inReplaced(p) {
+		why |= change.Content
+	}
 	bits := h.Bits | why
 	if o.filter.OneFileSystem() && old.IsDir() && now.IsDir() && old.Dev != now.Dev {
 		// A mount point came or went. What was below it stays on the targets, and is looked at anew when it can be seen again.
@@ -230,7 +239,30 @@ func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 	o.links(l, p, old, now, h, why&change.Content)
 	if now.IsDir() && !now.SameFile(old) {
 		l.walks = append(l.walks, p)
+		if old.IsDir() || o.index.Went(p) {
+			o.replaced[p] = time.Now()
+		}
 	}
+}
+
+// inReplaced reports whether p is below a directory that was replaced: a target may have another file there, of the same size and mtime.
+func (o *Observer) inReplaced(p change.Path) bool {
+	for len(o.replaced) > 0 && p != change.Root {
+		p = p.Parent()
+		if _, ok := o.replaced[p]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// Walked says that all at and below p was walked, by a walk that began at the time.
+func (o *Observer) Walked(p change.Path, begun time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	maps.DeleteFunc(o.replaced, func(q change.Path, found time.Time) bool {
+		return (q == p || q.Below(p)) && found.Before(begun)
+	})
 }
 
 // links finds the other names of a file that changed: a write through one name is a change of all, and so is one of mode or

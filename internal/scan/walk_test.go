@@ -87,6 +87,8 @@ func (m *memory) Rename(from, to change.Path, _ time.Time, _ int64) bool {
 	return true
 }
 
+func (m *memory) Went(change.Path) bool { return false }
+
 // tree is a source that is walked against an index.
 type tree struct {
 	*testing.T

@@ -2,6 +2,8 @@ package torture
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -10,7 +12,7 @@ import (
 	"sersync/internal/httpd"
 )
 
-// feed gathers the batches that the daemon under test says it handed to rsync. Of most of them rsync's own log says nothing: what is the
+// feed gathers the batches that the daemon under test says it handed to a transport. Of most of them rsync's own log says nothing: what is the
 // same on the target leaves no line there.
 type feed struct {
 	mu      sync.Mutex
@@ -47,19 +49,24 @@ func (f *feed) take() []batch {
 	return all
 }
 
-// judgeFeed counts what was handed to rsync without having changed, as far as its names are told. That is not wrong: what was acked within
-// a minute before a loss of contact is looked at again, and rsync sends nothing of it. It should be little.
+// judgeFeed counts what was handed to a transport without having changed, as far as its names are told. That is not wrong: what was acked within
+// a minute before a loss of contact is looked at again, and nothing of it is sent. It should be little. To a target that has no other witness content
+// of it must not have been sent.
 func (t *torture) judgeFeed() {
 	for _, b := range t.feed.take() {
 		target := t.targetOf(b.Target)
 		floor := t.oracle.floor(target, b.began)
 		t.asked += b.Paths
 		t.named += len(b.Names)
+		inVain := t.inVain
 		for _, name := range b.Names {
 			if rel := unquoted(name); !isPartial(rel) && !t.oracle.reason(rel, true, floor) {
 				t.inVain++
 				t.note("target %d was asked about %q (%s), which had not changed since %s", target+1, rel, b.Op, floor.Format(clockFormat))
 			}
+		}
+		if t.inVain-inVain == b.Paths && b.Files > 0 && target >= 0 && t.targets[target].ours() {
+			t.found(fmt.Sprintf("target %d was sent %q (%s), which had not changed since %s", target+1, b.Names, b.Op, floor.Format(clockFormat)))
 		}
 	}
 }
@@ -67,12 +74,7 @@ func (t *torture) judgeFeed() {
 const clockFormat = "15:04:05.000"
 
 func (t *torture) targetOf(name string) int {
-	for i := range t.rsyncds {
-		if t.targetURL(i) == name {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(t.targets, func(g *target) bool { return g.url() == name })
 }
 
 // unquoted is a name as an event shows it.

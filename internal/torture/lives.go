@@ -164,8 +164,8 @@ func (t *torture) strike(ctx context.Context, rnd *rand.Rand) error {
 		return fmt.Errorf("strike: %w", err)
 	}
 	seen := poll(ctx, time.Duration(rnd.IntN(1500))*time.Millisecond, "it on a target", func() (bool, error) {
-		for i := range t.rsyncds {
-			if _, err := os.Lstat(filepath.Join(t.targetDir(i), name)); err == nil {
+		for _, g := range t.targets {
+			if _, err := os.Lstat(filepath.Join(g.tree, name)); err == nil {
 				return true, nil
 			}
 		}

@@ -21,13 +21,17 @@ const (
 //
 // The copy of a target is taken in the moment of the cut. rsync does not sync what it writes, and so a target may lose what it took in
 // the last half minute or so; sersync looks again at what it acked in the last minute. An older copy would have lost
-// more than a loss of power does.
+// more than a loss of power does. A receiver of sersync says what is on its disk.
 type power struct{ state, target *image }
 
-func newPower(t *torture) (p *power, err error) {
+// newPower makes the images; that of the target only when it is on another machine than the source.
+func newPower(t *torture, away bool) (p *power, err error) {
 	p = &power{}
 	if p.state, err = newImage(t.below("state.img"), t.below("state"), stateSize, int(t.o.Seed)); err != nil {
 		return p, err
+	}
+	if !away {
+		return p, nil
 	}
 	p.target, err = newImage(t.below("target1.img"), t.below("target1"), targetSize, int(t.o.Seed/2))
 	return p, err
@@ -45,6 +49,9 @@ func (p *power) close() error {
 
 // filled syncs the first tree: its loss would be no loss of the last minute.
 func (p *power) filled() error {
+	if p.target == nil {
+		return nil
+	}
 	dir, err := os.Open(p.target.mount)
 	if err != nil {
 		return fmt.Errorf("sync target: %w", err)
@@ -64,18 +71,32 @@ func (p *power) cutSource(t *torture) error {
 	return errors.Join(err, t.subject.kill(), p.state.restore())
 }
 
-// cutTarget is a loss of power at the target: its receivers go, and what they had not synced.
+// cutTarget is a loss of power at the target: what takes what is sent goes, and what was not synced.
 func (p *power) cutTarget(ctx context.Context, t *torture, off time.Duration) error {
-	d := t.rsyncds[0]
+	g := t.targets[0]
 	t.done(targetPowerCut)
-	err := errors.Join(d.signal(sigFreeze, true), p.target.crash(), d.stop())
+	// Also when ctx has ended: the next one needs what comes.
+	ctx = context.WithoutCancel(ctx)
+	g.readers.Lock()
+	defer g.readers.Unlock()
+	g.cuts++
+	err := errors.Join(g.server.signalAll(sigFreeze), p.target.crash(), g.server.stop())
 	if err == nil {
 		err = p.target.restore()
 	}
-	t.relays[0].cutAll()
+	g.relay.cutAll()
 	pause(ctx, off)
-	// Also when ctx has ended: the next one needs it.
-	return errors.Join(err, d.start(context.WithoutCancel(ctx)))
+	r, ours := g.server.(*receiver)
+	if err != nil || !ours {
+		return errors.Join(err, g.server.start(ctx))
+	}
+	g.relay.set(manner{hang: true})
+	defer g.relay.set(manner{})
+	r.booted = time.Now()
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	return t.afterPowerCut(ctx, g)
 }
 
 // fill fills the file system of the state directory, until release.

@@ -1,7 +1,6 @@
 package torture
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,16 +39,11 @@ type rsyncd struct {
 
 func newRsyncd(dir, tree string) (*rsyncd, error) {
 	d := &rsyncd{dir: dir, tree: tree}
-	for _, dir := range []string{dir, tree} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("make directories of an rsync daemon: %w", err)
-		}
+	if err := makeDirs(dir, tree); err != nil {
+		return nil, err
 	}
 	var err error
 	if d.port, err = freePort(); err != nil {
-		return nil, err
-	}
-	if err := d.write("secrets", user+":"+secret+"\n"); err != nil {
 		return nil, err
 	}
 	lines := []string{
@@ -64,16 +58,28 @@ func newRsyncd(dir, tree string) (*rsyncd, error) {
 		lines = append(lines, "use chroot = no")
 	}
 	lines = append(lines, "["+module+"]", "path = "+tree, "read only = no", "auth users = "+user, "secrets file = "+d.path("secrets"))
-	return d, d.write("rsyncd.conf", strings.Join(lines, "\n")+"\n")
+	return d, errors.Join(
+		writeFile(d.path("secrets"), user+":"+secret+"\n"),
+		writeFile(d.path("rsyncd.conf"), strings.Join(lines, "\n")+"\n"),
+	)
 }
 
 func (d *rsyncd) path(name string) string { return filepath.Join(d.dir, name) }
 
 func (d *rsyncd) log() string { return d.path("log") }
 
-func (d *rsyncd) write(name, text string) error {
-	if err := os.WriteFile(d.path(name), []byte(text), 0o600); err != nil {
-		return fmt.Errorf("write file of an rsync daemon: %w", err)
+func makeDirs(dirs ...string) error {
+	for _, dir := range dirs {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("make directories of a target: %w", err)
+		}
+	}
+	return nil
+}
+
+func writeFile(name, text string) error {
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("write file of a target: %w", err)
 	}
 	return nil
 }
@@ -85,7 +91,7 @@ const firstPort, lastPort = 20000, 32000
 func freePort() (int, error) {
 	for range 1000 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
-		l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		l, err := net.Listen("tcp4", loopback(port))
 		if err != nil {
 			continue
 		}
@@ -119,7 +125,7 @@ func (d *rsyncd) start(ctx context.Context) error {
 	return err
 }
 
-func (d *rsyncd) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(d.port)) }
+func (d *rsyncd) address() string { return loopback(d.port) }
 
 // stop kills the daemon and all its receivers, as a crash would. It may be stopped already.
 func (d *rsyncd) stop() error {
@@ -136,15 +142,32 @@ func (d *rsyncd) stop() error {
 	return err
 }
 
-// signal sends a signal to all receivers, and to the daemon too when all is set.
-func (d *rsyncd) signal(sig unix.Signal, all bool) error {
+func (d *rsyncd) killSome(*rand.Rand) (string, error) {
+	return receiversKilled, d.signalReceivers(unix.SIGKILL)
+}
+
+// freezeSome freezes the receivers, or all.
+func (d *rsyncd) freezeSome(rnd *rand.Rand) error {
+	if rnd.IntN(2) == 0 {
+		return d.signalAll(sigFreeze)
+	}
+	return d.signalReceivers(sigFreeze)
+}
+
+func (d *rsyncd) signalAll(sig unix.Signal) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.proc == nil {
 		return nil
 	}
-	if all {
-		return d.proc.signalAll(sig)
+	return d.proc.signalAll(sig)
+}
+
+func (d *rsyncd) signalReceivers(sig unix.Signal) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.proc == nil {
+		return nil
 	}
 	var err error
 	for _, pid := range d.receivers() {
@@ -155,17 +178,9 @@ func (d *rsyncd) signal(sig unix.Signal, all bool) error {
 
 // receivers are the processes of the daemon beside the one that listens. d.mu is held.
 func (d *rsyncd) receivers() (pids []int) {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well formed
-	for _, name := range stats {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			continue // it ended
-		}
-		// pid (name) state ppid pgrp: the name may hold anything, the last bracket ends it.
-		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		if len(fields) > 2 && fields[0] != "Z" && fields[2] == strconv.Itoa(d.proc.pid) && pid != d.proc.pid {
-			pids = append(pids, pid)
+	for _, c := range living(statGroup, d.proc.pid) {
+		if c.pid != d.proc.pid {
+			pids = append(pids, c.pid)
 		}
 	}
 	return pids

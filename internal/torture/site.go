@@ -31,9 +31,14 @@ func prepare(o Options) (*torture, error) {
 	if o.Power && os.Geteuid() != 0 {
 		return nil, &UsageError{"only root can mount the images whose power is cut", "run it as root, or without --power"}
 	}
+	kinds, err := kindsOf(o.Target)
+	if err != nil {
+		return nil, err
+	}
 	t := &torture{o: o, dir: dir, source: filepath.Join(dir, "source"), harms: newTally()}
 	t.oracle = newOracle(t.source)
-	if err := t.make(); err != nil {
+	t.whole = newWhole(t)
+	if err := t.make(kinds); err != nil {
 		if t.power != nil {
 			err = errors.Join(err, t.power.close())
 		}
@@ -43,7 +48,7 @@ func prepare(o Options) (*torture, error) {
 }
 
 // make makes what is needed below the directory.
-func (t *torture) make() (err error) {
+func (t *torture) make(kinds []string) (err error) {
 	for _, name := range []string{"source", "away", "log"} {
 		if err := os.Mkdir(t.below(name), 0o755); err != nil {
 			return fmt.Errorf("make directory of the torture: %w", err)
@@ -53,20 +58,16 @@ func (t *torture) make() (err error) {
 		return fmt.Errorf("make log of the torture: %w", err)
 	}
 	if t.o.Power {
-		if t.power, err = newPower(t); err != nil {
+		if t.power, err = newPower(t, kinds[0] != kindLocal); err != nil {
 			return err
 		}
 	}
-	for i := range targets {
-		d, err := newRsyncd(t.below(fmt.Sprintf("rsyncd%d", i+1)), t.targetDir(i))
+	for i, kind := range kinds {
+		g, err := t.newTarget(i, kind)
 		if err != nil {
 			return err
 		}
-		r, err := newRelay(d.address())
-		if err != nil {
-			return err
-		}
-		t.rsyncds, t.relays = append(t.rsyncds, d), append(t.relays, r)
+		t.targets = append(t.targets, g)
 	}
 	t.subject, err = newSubject(t)
 	return err
@@ -114,18 +115,13 @@ func (t *torture) configuration(variant int) string {
 	put("    watch: %s", t.subject.watch)
 	put("    removal_budget: off\n    gap_every: 5s")
 	put("    targets:")
-	for i := range t.rsyncds {
-		put("      - url: %s", t.targetURL(i))
+	for _, g := range t.targets {
+		put("      - url: %q", g.url())
 	}
 	return b.String()
 }
 
 func (t *torture) stateDir() string { return t.below("state/sersync") }
-
-// targetURL is the name of a target, too.
-func (t *torture) targetURL(i int) string {
-	return fmt.Sprintf("rsync://%s@127.0.0.1:%d/%s", user, t.relays[i].port(), module)
-}
 
 // quietDirs and quietFiles are what nobody changes: none of it may ever be sent again.
 const quietDirs, quietFiles = 20, 20
@@ -148,6 +144,7 @@ func (t *torture) fill() error {
 	for i := range areas {
 		err = errors.Join(err, os.Mkdir(t.area(i), 0o755))
 	}
+	err = errors.Join(err, t.whole.fill())
 	if err := errors.Join(err, os.Mkdir(filepath.Join(t.source, "strike"), 0o755)); err != nil {
 		return fmt.Errorf("make the first tree: %w", err)
 	}

@@ -1,5 +1,5 @@
 // Package torture is the proof that nothing is lost, for users to run on their own kernel and file system: it starts
-// the program as a daemon with real rsync daemons behind relays of its own, has several writers change the source at random,
+// the program as a daemon with real rsync daemons and receivers behind relays of its own, has several writers change the source at random,
 // kills, stops, cuts and freezes whatever there is, and then demands that every target equals the source and that after each
 // restart nothing was sent that had not changed. It is no step of the path of a change; it harms all of them.
 package torture
@@ -23,6 +23,8 @@ type Options struct {
 	Dir string
 	// Program is the program under test.
 	Program string
+	// Target is one of Kinds.
+	Target string
 	// Seed is that of all that is random.
 	Seed uint64
 	// The storm ends when all three are reached: its time, operations of the writers, kills of the daemon.
@@ -39,8 +41,8 @@ type Options struct {
 	Line func(text string)
 }
 
-// targets is how many targets there are, each with an rsync daemon of its own; writers how many change the source.
-const targets, writers = 2, 3
+// writers is how many change the source beside the one whose files say which version they are.
+const writers = 3
 
 // torture is one run.
 type torture struct {
@@ -48,16 +50,14 @@ type torture struct {
 	dir     string
 	source  string
 	subject *subject
-	rsyncds []*rsyncd
-	relays  []*relay
+	targets []*target
 	oracle  *oracle
+	whole   *whole
 	feed    feed
 	harms   *tally
 	log     *os.File // what was done when
-	// witnesses are the logs of the rsync daemons.
-	witnesses []*witness
-	power     *power // nil without
-	ops       atomic.Int64
+	power   *power   // nil without
+	ops     atomic.Int64
 
 	mu sync.Mutex
 	// wrong is what was found, restarts how many lives were judged, sent how many paths they sent.
@@ -123,8 +123,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	beside := group{stop: stop}
 	defer beside.wait()
 	defer stop(nil)
-	for _, r := range t.relays {
-		beside.run(func() error { return r.run(running) })
+	for _, g := range t.targets {
+		if g.relay != nil {
+			beside.run(func() error { return g.relay.run(running) })
+		}
 	}
 	beside.run(func() error { return t.feed.follow(running, t.subject) })
 	if err := t.play(running); err != nil {
@@ -145,11 +147,9 @@ func Run(ctx context.Context, o Options) (err error) {
 
 // play is the run itself.
 func (t *torture) play(ctx context.Context) error {
-	fmt.Fprintf(t.o.Out, "seed %d, in %s\n", t.o.Seed, t.dir)
-	for _, d := range t.rsyncds {
-		if err := d.start(ctx); err != nil {
-			return err
-		}
+	fmt.Fprintf(t.o.Out, "seed %d, target %s, in %s\n", t.o.Seed, t.o.Target, t.dir)
+	if err := t.release(ctx); err != nil {
+		return err
 	}
 	if err := t.fill(); err != nil {
 		return err
@@ -170,8 +170,14 @@ func (t *torture) storm(ctx context.Context) error {
 	for i := range writers {
 		all.run(func() error { return t.write(storm, uint64(i)) })
 	}
-	for i := range t.rsyncds {
-		all.run(func() error { return t.harm(storm, i) })
+	all.run(func() error { return t.whole.write(storm) })
+	for i, g := range t.targets {
+		if g.server != nil {
+			all.run(func() error { return t.harm(storm, i) })
+		}
+		if g.ours() {
+			all.run(func() error { return t.whole.read(storm, i) })
+		}
 		all.run(func() error { return t.watchLag(storm, i) })
 	}
 	if t.o.Soak {
@@ -226,7 +232,7 @@ func (t *torture) found(what ...string) {
 
 // again is the command that does the same.
 func (t *torture) again() string {
-	text := fmt.Sprintf("sersync torture DIR --seed %d --duration %v", t.o.Seed, t.o.Duration)
+	text := fmt.Sprintf("sersync torture DIR --target %s --seed %d --duration %v", t.o.Target, t.o.Seed, t.o.Duration)
 	if t.o.Ops > 0 {
 		text += fmt.Sprintf(" --ops %d", t.o.Ops)
 	}
@@ -245,8 +251,10 @@ func (t *torture) again() string {
 // close ends what runs, and removes everything when nothing was found.
 func (t *torture) close() error {
 	err := t.subject.kill()
-	for _, d := range t.rsyncds {
-		err = errors.Join(err, d.signal(sigThaw, true), d.stop())
+	for _, g := range t.targets {
+		if g.server != nil {
+			err = errors.Join(err, g.server.signalAll(sigThaw), g.server.stop())
+		}
 	}
 	if t.power != nil {
 		err = errors.Join(err, t.power.close())

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"sersync/internal/filter"
 	"sersync/internal/httpd"
 	"sersync/internal/tree"
 )
@@ -25,15 +26,17 @@ func (t *torture) judge() error {
 	t.judgeFeed()
 	began := t.subject.since()
 	var earliest time.Time
-	for i, w := range t.witnesses {
-		j, err := judge(t.oracle, i, w, began)
-		if err != nil {
-			return err
+	for i, g := range t.targets {
+		if g.witness != nil {
+			j, err := judge(t.oracle, i, g.witness, began)
+			if err != nil {
+				return err
+			}
+			t.found(j.wrong[:min(len(j.wrong), shownMax)]...)
+			t.mu.Lock()
+			t.sent += j.sent
+			t.mu.Unlock()
 		}
-		t.found(j.wrong[:min(len(j.wrong), shownMax)]...)
-		t.mu.Lock()
-		t.sent += j.sent
-		t.mu.Unlock()
 		if floor := t.oracle.floor(i, began); i == 0 || floor.Before(earliest) {
 			earliest = floor
 		}
@@ -78,10 +81,13 @@ func (t *torture) calm(ctx context.Context) error {
 	if err := t.compareAll(ctx); err != nil {
 		return err
 	}
-	return t.judge()
+	if err := t.judge(); err != nil {
+		return err
+	}
+	return t.endAll()
 }
 
-// compareAll compares each target with the source. One that differs is given the time in which sersync looks again at what
+// compareAll compares each target with the source. An rsync daemon that differs is given the time in which sersync looks again at what
 // receivers that were cut off may have overwritten.
 func (t *torture) compareAll(ctx context.Context) error {
 	source, err := tree.Snapshot(t.source, nil)
@@ -89,20 +95,20 @@ func (t *torture) compareAll(ctx context.Context) error {
 		return err
 	}
 	t.paths = len(source)
-	for i := range t.rsyncds {
-		first, err := t.compare(source, i)
+	for i, g := range t.targets {
+		first, err := t.compare(source, g)
 		if err != nil {
 			return err
 		}
 		left := first
-		for until := t.harmed.Add(secondLook); len(left) > 0 && time.Now().Before(until); {
+		for until := t.harmed.Add(secondLook); !g.ours() && len(left) > 0 && time.Now().Before(until); {
 			if !pause(ctx, time.Second) {
 				return context.Cause(ctx)
 			}
 			if err := t.everythingThere(ctx); err != nil {
 				return err
 			}
-			if left, err = t.compare(source, i); err != nil {
+			if left, err = t.compare(source, g); err != nil {
 				return err
 			}
 		}
@@ -134,12 +140,15 @@ func (t *torture) report(target int, left []string) {
 	}
 }
 
-// compare lists in what a target differs from the source, rsync's temporary files of receivers that were killed aside, and the
-// times of the directories that hold one.
-func (t *torture) compare(source map[string]string, target int) ([]string, error) {
+// compare lists in what a target differs from the source. Temporary files do not count: those of rsync's receivers that were killed, for
+// which the times of the directories that hold one do not count either, and those of our own, which go by and by without a trace.
+func (t *torture) compare(source map[string]string, g *target) ([]string, error) {
 	leftovers := map[string]bool{}
-	there, err := tree.Snapshot(t.targetDir(target), func(rel string) bool {
-		if isPartial(rel) || isTemporary(t.source, rel) {
+	there, err := tree.Snapshot(g.tree, func(rel string) bool {
+		if g.ours() && strings.HasPrefix(filepath.Base(rel), filter.TempPrefix) {
+			return true
+		}
+		if isPartial(rel) || !g.ours() && isTemporary(t.source, rel) {
 			leftovers[filepath.Dir(rel)] = true
 			return true
 		}
@@ -171,25 +180,28 @@ func untimed(line string) string {
 // show prints what was done and what came of it.
 func (t *torture) show() {
 	p := func(what string, n any) { fmt.Fprintf(t.o.Out, "  %-56s %v\n", what, n) }
-	fmt.Fprintf(t.o.Out, "seed %d\n", t.o.Seed)
+	fmt.Fprintf(t.o.Out, "seed %d, target %s\n", t.o.Seed, t.o.Target)
 	p("operations of the writers", t.ops.Load())
 	for _, h := range t.harms.all() {
 		p(h.what, h.n)
 	}
 	accepted := 0
-	for _, r := range t.relays {
-		n, _ := r.counts()
-		accepted += n
+	for _, g := range t.targets {
+		if g.relay != nil {
+			n, _ := g.relay.counts()
+			accepted += n
+		}
 	}
 	p("connections, and those of them that were cut", fmt.Sprintf("%d, %d", accepted, t.cuts()))
 	p("lives of the daemon that were judged", t.restarts)
 	p("starts that found the locks of a killed one", t.subject.held)
-	p("paths that were changed on targets", t.sent)
-	p("paths that were handed to rsync", t.asked)
+	p("paths that were changed by rsync", t.sent)
+	p("paths that were handed to transports", t.asked)
 	p("  of those known by name, unchanged and looked at again", fmt.Sprintf("%d of %d", t.inVain, t.named))
 	p("paths in the source at the end", t.paths)
 	p("paths put right by the second look only", t.late)
 	p("directories with temporary files of killed receivers", t.leftovers)
+	p("reads on targets that promise whole files", t.whole.reads.Load())
 	p("a path may be sent again after a restart for", tailTime)
 	if t.o.Soak {
 		t.judgeCurves()

@@ -62,12 +62,12 @@ func (t *torture) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	for i, d := range t.rsyncds {
-		w := &witness{file: d.log()}
-		if _, err := w.read(); err != nil {
-			return err
+	for i, g := range t.targets {
+		if g.witness != nil {
+			if _, err := g.witness.read(); err != nil {
+				return err
+			}
 		}
-		t.witnesses = append(t.witnesses, w)
 		t.oracle.caughtUp(i, time.Now())
 	}
 	t.oracle.full(time.Now())
@@ -95,7 +95,7 @@ func (t *torture) everythingThere(ctx context.Context) error {
 func (t *torture) watchLag(ctx context.Context, target int) error {
 	for pause(ctx, time.Second) {
 		asked := time.Now()
-		_, err := t.subject.client.Wait(ctx, httpd.WaitRequest{Target: t.targetURL(target), Timeout: 20})
+		_, err := t.subject.client.Wait(ctx, httpd.WaitRequest{Target: t.targets[target].url(), Timeout: 20})
 		var e *httpd.Error
 		switch {
 		case err == nil:
@@ -133,9 +133,11 @@ func (t *torture) progress(ctx context.Context) error {
 }
 
 func (t *torture) cuts() (n int) {
-	for _, r := range t.relays {
-		_, cut := r.counts()
-		n += cut
+	for _, g := range t.targets {
+		if g.relay != nil {
+			_, cut := g.relay.counts()
+			n += cut
+		}
 	}
 	return n
 }

@@ -12,7 +12,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -32,7 +31,7 @@ type Options struct {
 	Munge bool
 	// Timeout ends a connection over which nothing comes or goes while a batch is on its way. Default 1 min.
 	Timeout time.Duration
-	// SyncEvery and SyncBytes are after which time, and how much content, what was changed is brought to the disk. Defaults 2 s, 256 MiB.
+	// SyncEvery and SyncBytes are after which time, and how much content, what was changed is brought to the disk. Defaults 5 s, 256 MiB.
 	SyncEvery time.Duration
 	SyncBytes int64
 	// Program is the version of this program, for people.
@@ -66,7 +65,7 @@ type target struct {
 // New makes a server for a directory that is open. Run it, too.
 func New(tree *apply.Tree, o Options) *Server {
 	o.Timeout = orDefault(o.Timeout, time.Minute)
-	o.SyncEvery = orDefault(o.SyncEvery, 2*time.Second)
+	o.SyncEvery = orDefault(o.SyncEvery, 5*time.Second)
 	o.SyncBytes = orDefault(o.SyncBytes, 256<<20)
 	s := &Server{o: o, tree: tree, targets: map[string]*target{}}
 	s.sync = newSyncer(tree, o, s.unsure)
@@ -86,7 +85,7 @@ func (s *Server) Run(ctx context.Context) { s.sync.run(ctx) }
 // Serve serves one connection until it ends, or ctx does. It closes it. readOnly, when not empty, is why updates are refused, with what
 // to do about it.
 func (s *Server) Serve(ctx context.Context, nc net.Conn, readOnly string) error {
-	ctx, cancel := context.WithCancel(ctx)
+	within, cancel := context.WithCancel(ctx)
 	c := &conn{
 		s: s, nc: nc, readOnly: readOnly,
 		r: wire.NewReader(nc), w: wire.NewWriter(nc), cancel: cancel, over: make(chan struct{}), news: make(chan struct{}, 1),
@@ -95,8 +94,8 @@ func (s *Server) Serve(ctx context.Context, nc net.Conn, readOnly string) error 
 	defer c.close()
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
-	err := c.serve(ctx)
-	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+	err := c.serve(within)
+	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err

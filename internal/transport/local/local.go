@@ -41,11 +41,11 @@ type Transport struct {
 
 // served is the directory as it was opened. Another one in its place is opened anew.
 type served struct {
-	tree   *apply.Tree
-	server *session.Server
-	id     fileID
-	stop   context.CancelFunc
-	wg     sync.WaitGroup
+	directory *session.Directory
+	id        fileID
+	ctx       context.Context
+	stop      context.CancelFunc
+	wg        sync.WaitGroup
 }
 
 type fileID struct{ dev, ino uint64 }
@@ -73,7 +73,7 @@ func (t *Transport) dial(context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	s.wg.Go(func() {
-		if err := s.server.Serve(t.ctx, there, ""); err != nil && t.o.Log != nil {
+		if err := s.directory.Serve(s.ctx, there, ""); err != nil && t.o.Log != nil {
 			t.o.Log.Warn("the connection to a directory ended", "target", t.o.Dir, "error", err)
 		}
 	})
@@ -95,10 +95,8 @@ func (t *Transport) open() (*served, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, stop := context.WithCancel(t.ctx)
-	s := &served{tree: tree, id: id, stop: stop}
-	s.server = session.New(tree, session.Options{Program: t.o.Program, Log: t.o.Log})
-	s.wg.Go(func() { s.server.Run(ctx) })
+	s := &served{directory: session.Open(tree, session.Options{Program: t.o.Program, Log: t.o.Log}), id: id}
+	s.ctx, s.stop = context.WithCancel(t.ctx)
 	t.served = s
 	return s, nil
 }
@@ -110,7 +108,7 @@ func (t *Transport) end() {
 	}
 	t.served.stop()
 	t.served.wg.Wait()
-	if err := t.served.tree.Close(); err != nil && t.o.Log != nil {
+	if err := t.served.directory.Close(); err != nil && t.o.Log != nil {
 		t.o.Log.Warn("what was written to a directory may not be on its disk", "target", t.o.Dir, "error", err)
 	}
 	t.served = nil

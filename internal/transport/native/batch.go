@@ -109,7 +109,7 @@ func (t *Transport) exchange(ctx context.Context, b transport.Batch, do func(*ba
 	}
 	switch {
 	case err != nil:
-		return transport.Report{}, t.away(ctx, err)
+		return transport.Report{}, t.ended(ctx, c, err)
 	case j.refused != nil:
 		return transport.Report{}, j.refused
 	case ctx.Err() != nil:

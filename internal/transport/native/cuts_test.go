@@ -142,7 +142,7 @@ func (c *cutter) measure(do func()) [2]int64 {
 }
 
 // cuts is how many places each test cuts at.
-const cuts = 25
+const cuts = 15
 
 func TestACutAnywhereInABatchLeavesWholeFiles(t *testing.T) {
 	for name, test := range map[string]struct {

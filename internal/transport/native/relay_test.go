@@ -151,13 +151,7 @@ func (r *relay) cutLocked() {
 	}
 }
 
-// hang lets nothing pass until pass.
-func (r *relay) hang() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.hangLocked()
-}
-
+// hangLocked lets nothing pass until pass.
 func (r *relay) hangLocked() { r.free = make(chan struct{}) }
 
 func (r *relay) pass() {

@@ -23,6 +23,7 @@ import (
 type rig struct {
 	testing.TB
 	dir      string
+	readOnly string // why nothing may be changed
 	address  string
 	listener net.Listener
 	login    *channel.Server
@@ -99,7 +100,7 @@ func (r *rig) serve(conn net.Conn) {
 	r.mu.Lock()
 	server := r.server
 	r.mu.Unlock()
-	_ = server.Serve(context.Background(), secured, "") // it ends with the connection
+	_ = server.Serve(context.Background(), secured, r.readOnly) // it ends with the connection
 }
 
 // dial is the Dial of a transport.

@@ -109,7 +109,7 @@ func (t *Transport) Sweep(ctx context.Context, s transport.Sweep, yield func(tra
 	case errors.As(err, &own):
 		return own.error
 	case err != nil:
-		return t.away(ctx, err)
+		return t.ended(ctx, c, err)
 	case w.refused != nil:
 		return w.refused
 	case w.unknown != nil:

@@ -138,10 +138,7 @@ func (t *Transport) connect(ctx context.Context, session [wire.SessionSize]byte)
 		c.read()
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		delete(t.conns, c)
-		if at := c.unsynced(); !at.IsZero() && (t.lost.IsZero() || at.Before(t.lost)) {
-			t.lost = at
-		}
+		t.lose(c)
 	})
 	return c, nil
 }
@@ -222,13 +219,33 @@ func (t *Transport) forgot() bool {
 	return !t.lost.IsZero()
 }
 
+// lose forgets a connection that ends, but for what it had not brought to the disk. The caller holds mu.
+func (t *Transport) lose(c *conn) {
+	if _, open := t.conns[c]; !open {
+		return
+	}
+	delete(t.conns, c)
+	if at := c.unsynced(); !at.IsZero() && (t.lost.IsZero() || at.Before(t.lost)) {
+		t.lost = at
+	}
+}
+
 // drop ends all connections and begins a session. The caller holds mu.
 func (t *Transport) drop() {
 	for c := range t.conns {
+		t.lose(c)
 		c.nc.Close()
 	}
 	t.idle = nil
 	t.renew()
+}
+
+// ended is what an error of a batch or a sweep says of the target. Why a connection was ended says more than that it was.
+func (t *Transport) ended(ctx context.Context, c *conn, err error) error {
+	if why := c.why(); why != nil && errors.Is(err, net.ErrClosed) {
+		err = why
+	}
+	return t.away(ctx, err)
 }
 
 // away is what an error of a connection says of the target.
