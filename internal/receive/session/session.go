@@ -31,7 +31,7 @@ type Options struct {
 	Munge bool
 	// Timeout ends a connection over which nothing comes or goes while a batch is on its way. Default 1 min.
 	Timeout time.Duration
-	// SyncEvery and SyncBytes are after which time, and how much content, what was changed is brought to the disk. Defaults 2 s, 256 MiB.
+	// SyncEvery and SyncBytes are after which time, and how much content, what was changed is brought to the disk. Defaults 5 s, 256 MiB.
 	SyncEvery time.Duration
 	SyncBytes int64
 	// Program is the version of this program, for people.
@@ -65,7 +65,7 @@ type target struct {
 // New makes a server for a directory that is open. Run it, too.
 func New(tree *apply.Tree, o Options) *Server {
 	o.Timeout = orDefault(o.Timeout, time.Minute)
-	o.SyncEvery = orDefault(o.SyncEvery, 2*time.Second)
+	o.SyncEvery = orDefault(o.SyncEvery, 5*time.Second)
 	o.SyncBytes = orDefault(o.SyncBytes, 256<<20)
 	s := &Server{o: o, tree: tree, targets: map[string]*target{}}
 	s.sync = newSyncer(tree, o, s.unsure)
