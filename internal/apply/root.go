@@ -27,3 +27,12 @@ func (t *Tree) Check() error {
 	}
 	return nil
 }
+
+// Identity tells the root from another directory that has its name some other time, also after the machine was started anew.
+func (t *Tree) Identity() string {
+	var st unix.Stat_t
+	if err := unix.Fstat(t.top.fd, &st); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d-%d", st.Ino, born(t.top.fd, ""))
+}

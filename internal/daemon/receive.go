@@ -52,7 +52,7 @@ func openModule(at receive.Place, version string) (receive.Serve, func() error, 
 		RefuseRemovals: m.RefuseRemovals, Exclude: exclude, Munge: m.MungeSymlinks, Timeout: m.Timeout, Program: version, Log: at.Log,
 	})
 	return func(ctx context.Context, conn net.Conn, s receive.Session) error {
-		return d.Serve(ctx, conn, s.ReadOnly)
+		return d.Serve(ctx, conn, session.Sender{User: s.User, ReadOnly: s.ReadOnly})
 	}, d.Close, nil
 }
 
@@ -68,5 +68,5 @@ func ServeStdio(ctx context.Context, dir, version string) error {
 		return err
 	}
 	d := session.Open(tree, session.Options{Program: version})
-	return errors.Join(d.Serve(ctx, conn, ""), d.Close())
+	return errors.Join(d.Serve(ctx, conn, session.Sender{}), d.Close())
 }

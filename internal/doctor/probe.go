@@ -1,21 +1,14 @@
 package doctor
 
 import (
-	"context"
 	"errors"
 	"time"
 
 	"sersync/internal/transport"
-	"sersync/internal/transport/rsync"
 )
 
-// prober is a transport that can be probed.
-type prober interface {
-	Probe(ctx context.Context) (rsync.Probed, error)
-}
-
 // probed says what came of a Probe.
-func probed(p *Part, r rsync.Probed, err error) {
+func probed(p *Part, r transport.Probed, err error) {
 	if r.Left != nil {
 		p.add(Problem, "probe_left", "remove "+r.Name+" there by hand", "the file of the probe may still be there: %v", r.Left)
 	}
@@ -46,7 +39,7 @@ func ahead(before, after, stamp time.Time) (low, high time.Duration) {
 	return stamp.Sub(after), stamp.Add(time.Second + tick).Sub(before)
 }
 
-func clocks(p *Part, r rsync.Probed) {
+func clocks(p *Part, r transport.Probed) {
 	if r.NoStamp != nil {
 		p.add(Note, "clocks", "", "the clock there is not known: %v", r.NoStamp)
 		return
@@ -69,26 +62,26 @@ func clocks(p *Part, r rsync.Probed) {
 }
 
 // stored says which attributes the target keeps.
-func stored(p *Part, r rsync.Probed) {
+func stored(p *Part, r transport.Probed) {
 	const disk = "use a file system there that stores nanoseconds, as ext4, xfs, btrfs or zfs do"
 	switch r.Times {
-	case rsync.Nanoseconds:
+	case transport.Nanoseconds:
 		p.ok("times", "times are stored to the nanosecond")
-	case rsync.Seconds:
+	case transport.Seconds:
 		p.add(Warning, "times", disk, "times are stored in whole seconds: each comparison takes files for changed that are not, and sends them again")
-	case rsync.Coarse:
+	case transport.Coarse:
 		p.add(Warning, "times", disk, "times are stored more coarsely than in seconds: each comparison takes files for changed that are not, and sends them again")
 	}
-	if r.Modes == rsync.Lost {
+	if r.Modes == transport.Lost {
 		p.add(Warning, "modes", "use a file system there that stores modes, and no \"incoming chmod\" in the daemon's module", "modes are not stored as they are")
 	} else {
 		p.ok("modes", "modes are stored")
 	}
 	switch r.Owners {
-	case rsync.Stored:
-		p.ok("owners", "owner and group are stored: rsync there is root, or plays it")
-	case rsync.Lost:
-		p.add(Note, "owners", "let the rsync there run as root, or set \"fake super = yes\" in its rsyncd.conf", "owner and group are not stored")
+	case transport.Stored:
+		p.ok("owners", "owner and group are stored")
+	case transport.Lost:
+		p.add(Note, "owners", "let the rsync there run as root, or set \"fake super = yes\" in its rsyncd.conf; in the module of a receiver set uid = root", "owner and group are not stored")
 	default:
 		p.add(Note, "owners", "sudo sersync doctor --probe", "whether owners are stored can only be asked by root")
 	}

@@ -65,7 +65,7 @@ func (e *examination) target(ctx context.Context, p *Part, t config.Target) {
 		p.add(Note, "write", "solve it first", "not probed, because of its problem in the configuration")
 		return
 	}
-	prober, ok := there.(prober)
+	prober, ok := there.(transport.Prober)
 	if !ok {
 		return
 	}

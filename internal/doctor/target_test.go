@@ -12,7 +12,6 @@ import (
 
 	"sersync/internal/config"
 	"sersync/internal/transport"
-	"sersync/internal/transport/rsync"
 	"sersync/internal/transport/rsync/rsyncdtest"
 )
 
@@ -151,7 +150,7 @@ func TestClockThatIsOffIsMeasuredByTheTimeOfAFile(t *testing.T) {
 		must(t, os.Chtimes(file, time.Time{}, info.ModTime().Add(c.off)))
 		info, err = os.Stat(file)
 		must(t, err)
-		r := rsync.Probed{Before: before, After: after, Stamp: info.ModTime().Truncate(time.Second)}
+		r := transport.Probed{Before: before, After: after, Stamp: info.ModTime().Truncate(time.Second)}
 		var p Part
 		clocks(&p, r)
 		want(t, p, c.level, "clocks", c.text, "")
@@ -165,12 +164,12 @@ func TestClockThatIsOffIsMeasuredByTheTimeOfAFile(t *testing.T) {
 func TestWhatAProbeFoundIsToldWithRemedies(t *testing.T) {
 	var p Part
 	now := time.Now()
-	probed(&p, rsync.Probed{Before: now, After: now, Stamp: now, Times: rsync.Seconds, Modes: rsync.Lost, Owners: rsync.Lost, Left: errors.New("gone"), Name: ".sersync-probe-1"}, nil)
+	probed(&p, transport.Probed{Before: now, After: now, Stamp: now, Times: transport.Seconds, Modes: transport.Lost, Owners: transport.Lost, Left: errors.New("gone"), Name: ".sersync-probe-1"}, nil)
 	want(t, p, Problem, "probe_left", "may still be there", "remove .sersync-probe-1 there")
 	want(t, p, Warning, "times", "whole seconds", "ext4")
 	want(t, p, Warning, "modes", "not stored", "incoming chmod")
 	want(t, p, Note, "owners", "not stored", "fake super")
 	p = Part{}
-	probed(&p, rsync.Probed{}, &transport.Error{Kind: transport.Full, Err: errors.New("no space")})
+	probed(&p, transport.Probed{}, &transport.Error{Kind: transport.Full, Err: errors.New("no space")})
 	want(t, p, Problem, "write", "no space", "make room")
 }

@@ -98,7 +98,35 @@ func (m *module) start() (*process, error) {
 		}
 	}
 	c.config = config
-	return m.b.start(c)
+	p, err := m.b.start(c)
+	if is, failed := root.Stat(); err == nil && failed == nil {
+		go m.watchRoot(p, is)
+	}
+	return p, err
+}
+
+// rootEvery is how often the directory of a module that is in use is looked at.
+const rootEvery = 2 * time.Second
+
+// watchRoot ends the process when another directory is at the path of the module: what it writes would go to one that nobody means. It is
+// not waited for, as a look at a dead file system may last.
+func (m *module) watchRoot(p *process, was os.FileInfo) {
+	tick := time.NewTicker(rootEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.done:
+			return
+		case <-tick.C:
+		}
+		is, err := os.Stat(m.settings.Path)
+		if err == nil && os.SameFile(is, was) || err != nil && !errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		m.b.o.Log.Warn("directory of a module is gone or another one, its clients are cut off", "module", m.settings.Name, "path", m.settings.Path)
+		p.control.finish()
+		return
+	}
 }
 
 // attend counts sessions out until the process is gone.

@@ -53,6 +53,8 @@ type Welcome struct {
 	// Version is the one that both speak.
 	Version int
 	Program string
+	// Root tells the directory of the target from another one in its place.
+	Root string
 	Facts
 }
 
@@ -68,13 +70,13 @@ func (*Welcome) frame() Type { return typeWelcome }
 
 func (m *Welcome) encode(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(m.Version))
-	b = appendText(b, m.Program)
+	b = appendText(appendText(b, m.Program), m.Root)
 	return binary.AppendUvarint(append(b, flags(m.Owners)), uint64(m.Granularity))
 }
 
 func (m *Welcome) decode(d *decoder) {
 	m.Version = int(d.number(1 << 16))
-	m.Program = string(d.text(MaxText))
+	m.Program, m.Root = string(d.text(MaxText)), string(d.text(MaxText))
 	d.flags(&m.Owners)
 	m.Granularity = int64(d.number(1 << 40))
 	if m.Granularity < 1 {

@@ -20,7 +20,7 @@ func messages() []Message {
 	file := Attr{Mode: unix.S_IFREG | 0o4755, UID: 1<<32 - 1, GID: 7, Size: 5, Mtime: -1}
 	return []Message{
 		&Hello{Oldest: 1, Newest: Version, Target: "a b", Session: [SessionSize]byte{1, 2}, Program: "1.0"},
-		&Welcome{Version: 1, Program: "1.0", Facts: Facts{Owners: true, Granularity: 1e9}},
+		&Welcome{Version: 1, Program: "1.0", Root: "2-3", Facts: Facts{Owners: true, Granularity: 1e9}},
 		&Begin{Op: transport.RemoveExact, Keep: true, Durable: true},
 		&Entry{Path: "d/\xff\n", Attr: file, Inline: true, Content: []byte("hello"), HasXattrs: true, Xattrs: []Xattr{{Name: "user.x", Value: []byte{0}}}},
 		&Entry{Path: change.Root, Attr: Attr{Mode: unix.S_IFDIR | 0o1777}, Parent: true},

@@ -88,8 +88,8 @@ func (b *batch) run(ctx context.Context) error {
 // forbidden is why a batch of this kind is refused; nil when it is not.
 func (b *batch) forbidden() *wire.Refused {
 	switch {
-	case b.c.readOnly != "":
-		return &wire.Refused{Kind: transport.ReadOnly, Text: "the module is read only", Hint: b.c.readOnly}
+	case b.c.who.ReadOnly != "":
+		return &wire.Refused{Kind: transport.ReadOnly, Text: "the module is read only", Hint: b.c.who.ReadOnly}
 	case b.c.s.o.RefuseRemovals && (b.Op == transport.Remove || b.Op == transport.RemoveExact):
 		return &wire.Refused{
 			Kind: transport.RemovalsRefused, Text: "the module refuses removals",

@@ -18,11 +18,10 @@ type conn struct {
 	nc     net.Conn
 	r      *wire.Reader
 	target *target
-	name   string             // of the target
+	name   targetName
 	cancel context.CancelFunc // ends what it does
 	over   chan struct{}      // closed when nothing of it is at work any more
-	// readOnly is why nothing is changed; empty where it is.
-	readOnly string
+	who    Sender
 
 	mu sync.Mutex
 	// batches counts those that came to their end; recent are those that may not be on the disk.
@@ -91,7 +90,7 @@ func (c *conn) serve(ctx context.Context) error {
 	wg.Go(func() { c.live(ctx) })
 	c.s.greet(c, m)
 	defer c.s.leave(c)
-	if err := c.say(&wire.Welcome{Version: version, Program: c.s.o.Program, Facts: c.s.facts()}); err != nil {
+	if err := c.say(&wire.Welcome{Version: version, Program: c.s.o.Program, Root: c.s.tree.Identity(), Facts: c.s.facts()}); err != nil {
 		return err
 	}
 	wg.Go(func() { c.s.sync.tell(ctx, c) })

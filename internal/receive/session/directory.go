@@ -35,8 +35,8 @@ func Open(tree *apply.Tree, o Options) *Directory {
 }
 
 // Serve is that of the Server.
-func (d *Directory) Serve(ctx context.Context, nc net.Conn, readOnly string) error {
-	return d.server.Serve(ctx, nc, readOnly)
+func (d *Directory) Serve(ctx context.Context, nc net.Conn, who Sender) error {
+	return d.server.Serve(ctx, nc, who)
 }
 
 // Close brings everything to the disk. All connections have ended.

@@ -59,7 +59,7 @@ func connect(t *testing.T, s *Server, dir string) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { p.over <- s.Serve(context.Background(), there, "") }()
+	go func() { p.over <- s.Serve(context.Background(), there, Sender{}) }()
 	t.Cleanup(func() { p.nc.Close() })
 	p.w, p.r = wire.NewWriter(p.nc), wire.NewReader(p.nc)
 	return p

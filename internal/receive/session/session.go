@@ -49,8 +49,11 @@ type Server struct {
 	sync *syncer
 
 	mu      sync.Mutex
-	targets map[string]*target // guarded by mu: by the name in Hello
+	targets map[targetName]*target // guarded by mu
 }
+
+// targetName is that of Hello, and who said it.
+type targetName struct{ user, name string }
 
 // target is whoever replicates here under one name. One session of it is let in at a time.
 type target struct {
@@ -67,7 +70,7 @@ func New(tree *apply.Tree, o Options) *Server {
 	o.Timeout = orDefault(o.Timeout, time.Minute)
 	o.SyncEvery = orDefault(o.SyncEvery, 5*time.Second)
 	o.SyncBytes = orDefault(o.SyncBytes, 256<<20)
-	s := &Server{o: o, tree: tree, targets: map[string]*target{}}
+	s := &Server{o: o, tree: tree, targets: map[targetName]*target{}}
 	s.sync = newSyncer(tree, o, s.unsure)
 	return s
 }
@@ -82,12 +85,19 @@ func orDefault[T time.Duration | int64](v, def T) T {
 // Run brings to the disk what was changed, until ctx ends.
 func (s *Server) Run(ctx context.Context) { s.sync.run(ctx) }
 
-// Serve serves one connection until it ends, or ctx does. It closes it. readOnly, when not empty, is why updates are refused, with what
-// to do about it.
-func (s *Server) Serve(ctx context.Context, nc net.Conn, readOnly string) error {
+// Sender is who is at the other end of a connection.
+type Sender struct {
+	// User is who logged in; empty for nobody. Sessions of one user are no business of another.
+	User string
+	// ReadOnly, when not empty, is why updates are refused, with what to do about it.
+	ReadOnly string
+}
+
+// Serve serves one connection until it ends, or ctx does. It closes it.
+func (s *Server) Serve(ctx context.Context, nc net.Conn, who Sender) error {
 	within, cancel := context.WithCancel(ctx)
 	c := &conn{
-		s: s, nc: nc, readOnly: readOnly,
+		s: s, nc: nc, who: who,
 		r: wire.NewReader(nc), w: wire.NewWriter(nc), cancel: cancel, over: make(chan struct{}),
 	}
 	defer close(c.over)
@@ -104,10 +114,11 @@ func (s *Server) Serve(ctx context.Context, nc net.Conn, readOnly string) error 
 // greet lets a connection in: whatever another session of the same name was doing is over when it returns.
 func (s *Server) greet(c *conn, m *wire.Hello) {
 	s.mu.Lock()
-	t := s.targets[m.Target]
+	c.name = targetName{c.who.User, m.Target}
+	t := s.targets[c.name]
 	if t == nil {
 		t = &target{conns: map[*conn]struct{}{}}
-		s.targets[m.Target] = t
+		s.targets[c.name] = t
 	}
 	t.users++
 	s.mu.Unlock()
@@ -129,7 +140,7 @@ func (s *Server) greet(c *conn, m *wire.Hello) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.conns[c] = struct{}{}
-	c.target, c.name = t, m.Target
+	c.target = t
 }
 
 // leave forgets a connection that was let in.

@@ -73,7 +73,7 @@ func (t *Transport) dial(context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	s.wg.Go(func() {
-		if err := s.directory.Serve(s.ctx, there, ""); err != nil && t.o.Log != nil {
+		if err := s.directory.Serve(s.ctx, there, session.Sender{}); err != nil && t.o.Log != nil {
 			t.o.Log.Warn("the connection to a directory ended", "target", t.o.Dir, "error", err)
 		}
 	})

@@ -100,7 +100,7 @@ func (r *rig) serve(conn net.Conn) {
 	r.mu.Lock()
 	server := r.server
 	r.mu.Unlock()
-	_ = server.Serve(context.Background(), secured, r.readOnly) // it ends with the connection
+	_ = server.Serve(context.Background(), secured, session.Sender{User: "u", ReadOnly: r.readOnly}) // it ends with the connection
 }
 
 // dial is the Dial of a transport.

@@ -52,6 +52,7 @@ type Transport struct {
 	conns   map[*conn]struct{} // guarded by mu: all that are open
 	idle    []*conn            // guarded by mu: those of them that nobody uses
 	lost    time.Time          // guarded by mu: when the oldest batch began that was not on the disk when its connection ended
+	root    string             // guarded by mu: which directory the target had last
 	closed  bool
 	wg      sync.WaitGroup // what connections run
 }
@@ -143,6 +144,17 @@ func (t *Transport) connect(ctx context.Context, session [wire.SessionSize]byte)
 	return c, nil
 }
 
+// connectAnew is what the target says of itself now.
+func (t *Transport) connectAnew(ctx context.Context) (wire.Facts, error) {
+	_, session := t.kept()
+	c, err := t.connect(ctx, session)
+	if err != nil {
+		return wire.Facts{}, t.away(ctx, err)
+	}
+	t.give(c)
+	return c.facts, nil
+}
+
 // errSession: another connection of the session ended badly meanwhile, and another session began.
 var errSession = errors.New("the session was ended")
 
@@ -171,10 +183,24 @@ func (t *Transport) greet(ctx context.Context, nc net.Conn, session [wire.Sessio
 				return nil, fmt.Errorf("the target chose version %d: %w", m.Version, wire.ErrFrame)
 			}
 			c.facts, c.program = m.Facts, m.Program
-			return c, nil
+			return c, t.recognize(m.Root)
 		default:
 			return nil, fmt.Errorf("await the answer to a greeting, and get %T: %w", m, wire.ErrFrame)
 		}
+	}
+}
+
+// recognize tells that the directory over there is another one than before: what it has is not known.
+func (t *Transport) recognize(root string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was := t.root
+	t.root = root
+	if was == "" || was == root {
+		return nil
+	}
+	return &transport.Error{
+		Kind: transport.Away, Lost: true, Err: errors.New("the target has another directory than before"),
 	}
 }
 

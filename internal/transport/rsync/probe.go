@@ -15,40 +15,6 @@ import (
 	"sersync/internal/transport"
 )
 
-// Kept says whether a target stores something.
-type Kept string
-
-const (
-	// Unknown: it was not asked, or the answer says nothing.
-	Unknown Kept = "unknown"
-	Stored  Kept = "stored"
-	Lost    Kept = "lost"
-)
-
-// Grain is how exactly a target stores the time of a file.
-type Grain string
-
-const (
-	GrainUnknown Grain = "unknown"
-	Nanoseconds  Grain = "nanoseconds"
-	Seconds      Grain = "seconds"
-	// Coarse: not even whole seconds, as FAT with its two.
-	Coarse Grain = "coarse"
-)
-
-// Probed is what a file of our own told of a target.
-type Probed struct {
-	// Stamp is the time, in whole seconds, that the target gave to a file which was written there between Before and After of
-	// our clock; zero when NoStamp says why it is not known.
-	Before, After, Stamp time.Time
-	NoStamp              error
-	Times                Grain
-	Modes, Owners        Kept
-	// Left is why the file Name may still be there; nil when it is gone.
-	Left error
-	Name string
-}
-
 // removeWithin bounds the removal of the file, also when the time of the Probe itself is over.
 const removeWithin = 30 * time.Second
 
@@ -57,13 +23,13 @@ const cutSettle = 2 * time.Second
 
 // Probe writes a small file of its own into the target, and removes it again, whatever happened. Nothing that is there is
 // replaced, and no directory is made. An error says why the file could not be written. A target that would not let it be removed gets none.
-func (t *Transport) Probe(ctx context.Context) (p Probed, err error) {
+func (t *Transport) Probe(ctx context.Context) (p transport.Probed, err error) {
 	f, err := newProbeFile()
 	if err != nil {
 		return p, err
 	}
 	defer f.close()
-	p = Probed{Name: f.name, Times: GrainUnknown, Modes: Unknown, Owners: Unknown}
+	p = transport.Probed{Name: f.name, Times: transport.GrainUnknown, Modes: transport.Unknown, Owners: transport.Unknown}
 	s, err := t.spawnerFor(f.root)
 	if err != nil {
 		return p, err
@@ -104,7 +70,7 @@ type prober struct {
 
 // ask writes the file twice, first with the target's own time and then with all attributes, and has what is stored compared
 // with what was sent.
-func (q *prober) ask(ctx context.Context, p *Probed) error {
+func (q *prober) ask(ctx context.Context, p *transport.Probed) error {
 	p.Before = time.Now()
 	first, err := q.run(ctx, "--ignore-existing")
 	p.After = time.Now()
@@ -138,16 +104,16 @@ func (q *prober) ask(ctx context.Context, p *Probed) error {
 	}
 	switch {
 	case !tells(left, itemTime) && q.old:
-		p.Times = Seconds
+		p.Times = transport.Seconds
 	case !tells(left, itemTime):
-		p.Times = Nanoseconds
+		p.Times = transport.Nanoseconds
 	default:
 		if left, err = q.run(ctx, compare...); err != nil {
 			return err
 		}
-		p.Times = Seconds
+		p.Times = transport.Seconds
 		if tells(left, itemTime) {
-			p.Times = Coarse
+			p.Times = transport.Coarse
 		}
 	}
 	return nil
@@ -167,13 +133,13 @@ func tells(what string, attribute int) bool {
 }
 
 // kept: they were sent, and do not differ any more. A side that may not set one does not compare it either.
-func kept(sent, left string, attributes ...int) Kept {
+func kept(sent, left string, attributes ...int) transport.Kept {
 	for _, attribute := range attributes {
 		if !tells(sent, attribute) || tells(left, attribute) {
-			return Lost
+			return transport.Lost
 		}
 	}
-	return Stored
+	return transport.Stored
 }
 
 // run sends the file with some options, and returns what rsync did to it; empty for nothing.

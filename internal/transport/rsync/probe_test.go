@@ -16,7 +16,7 @@ import (
 )
 
 // probed is what a Probe of the module says; the module holds afterwards what it held before.
-func probed(t *testing.T, d *rsyncdtest.Daemon, o Options) (Probed, error) {
+func probed(t *testing.T, d *rsyncdtest.Daemon, o Options) (transport.Probed, error) {
 	t.Helper()
 	before := entries(t, d.Dir(o.Module))
 	o.Host, o.Port, o.User, o.PasswordFile = d.Host(), d.Port(), rsyncdtest.User, d.PasswordFile()
@@ -61,15 +61,15 @@ func TestProbeTellsWhatATargetStores(t *testing.T) {
 	}
 	for _, c := range []struct {
 		module        string
-		modes, owners Kept
+		modes, owners transport.Kept
 		listed        bool
-	}{{"root", Stored, Stored, true}, {"nobody", Stored, Lost, true}, {"chmod", Lost, Stored, true}, {"blind", Stored, Stored, false}} {
+	}{{"root", transport.Stored, transport.Stored, true}, {"nobody", transport.Stored, transport.Lost, true}, {"chmod", transport.Lost, transport.Stored, true}, {"blind", transport.Stored, transport.Stored, false}} {
 		p, err := probed(t, d, Options{Module: c.module})
 		if err != nil {
 			t.Errorf("%s: %v", c.module, err)
 			continue
 		}
-		if p.Times != Nanoseconds || p.Modes != c.modes || p.Owners != c.owners {
+		if p.Times != transport.Nanoseconds || p.Modes != c.modes || p.Owners != c.owners {
 			t.Errorf("%s: times %s, modes %s, owners %s", c.module, p.Times, p.Modes, p.Owners)
 		}
 		if known := p.NoStamp == nil; known != c.listed {
@@ -158,7 +158,7 @@ func TestProbeTellsThatAFileSystemKeepsWholeSeconds(t *testing.T) {
 	}
 	defer there.Close()
 	p, err := there.Probe(t.Context())
-	if err != nil || p.Left != nil || p.Times != Seconds || p.Modes != Stored || p.Owners != Stored {
+	if err != nil || p.Left != nil || p.Times != transport.Seconds || p.Modes != transport.Stored || p.Owners != transport.Stored {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
@@ -176,7 +176,7 @@ func TestProbeOverSSH(t *testing.T) {
 	}
 	defer there.Close()
 	p, err := there.Probe(t.Context())
-	if err != nil || p.Left != nil || p.NoStamp != nil || p.Times != Nanoseconds {
+	if err != nil || p.Left != nil || p.NoStamp != nil || p.Times != transport.Nanoseconds {
 		t.Errorf("%+v, %v", p, err)
 	}
 	if left := entries(t, dir); len(left) > 0 {
