@@ -51,7 +51,7 @@ func (s *sender) move(ctx context.Context, sess *session, moves []transport.Move
 		if done[i] {
 			moved = append(moved, m)
 			s.owed.Changed(append(m.Known, m.To)...)
-			s.log.Info("a directory was moved on the target", "from", m.From.String(), "to", m.To.String(), "paths", len(m.Known))
+			s.log.Debug("a directory was moved on the target", "from", m.From.String(), "to", m.To.String(), "paths", len(m.Known))
 		}
 	}
 	return moved, err
