@@ -34,7 +34,7 @@ type massTook struct {
 
 // measureMasses measures many small files in all ways.
 func (b *bench) measureMasses(ctx context.Context) error {
-	files, rounds := massFiles, 5
+	files, rounds := massFiles, 3
 	if b.short {
 		files, rounds = massFiles/5, 1
 	}
