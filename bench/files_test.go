@@ -4,8 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"sersync/internal/filter"
 )
 
 func TestCompareTreesSeesEveryDifference(t *testing.T) {
@@ -46,6 +50,65 @@ func TestCompareTreesSeesEveryDifference(t *testing.T) {
 			}
 			if err := compareTrees(site.source, site.targets[0]); !errors.Is(err, errDiffers) {
 				t.Errorf("compareTrees = %v, want %v", err, errDiffers)
+			}
+		})
+	}
+}
+
+func TestTemporaryNamesOfTheReceiverAreNoDifference(t *testing.T) {
+	dir := t.TempDir()
+	site := &site{source: filepath.Join(dir, "s"), targets: []string{filepath.Join(dir, "t")}}
+	for _, root := range []string{site.source, site.targets[0]} {
+		if err := os.Mkdir(root, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(site.targets[0], filter.TempPrefix+"x"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := compareTrees(site.source, site.targets[0]); err != nil {
+		t.Errorf("compareTrees = %v", err)
+	}
+	if err := site.cleared(t.Context(), 0, time.Millisecond); !errors.Is(err, errTimeout) {
+		t.Errorf("cleared = %v with a temporary name, want %v", err, errTimeout)
+	}
+}
+
+func TestReplacedFilesAreThoseOfThePreparedTree(t *testing.T) {
+	dir := t.TempDir()
+	site := &site{source: dir}
+	const files = 3 * burstDirs
+	if err := site.prepare(burstDirs, 3, newContent()); err != nil {
+		t.Fatal(err)
+	}
+	prepared, err := filesBelow(dir, ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := massNames(mass{replace: true}, files)
+	slices.Sort(names)
+	slices.Sort(prepared)
+	if !slices.Equal(names, prepared) {
+		t.Errorf("the names are not those of the tree: %q and so on, want %q", names[0], prepared[0])
+	}
+}
+
+func TestSameContentSeesALaterByteAndAnotherEnd(t *testing.T) {
+	long := strings.Repeat("a", 200<<10)
+	for _, test := range []struct {
+		name string
+		a, b string
+		want bool
+	}{
+		{"empty", "", "", true},
+		{"equal", long, long, true},
+		{"shorter", long, long[1:], false},
+		{"longer", long[1:], long, false},
+		{"last byte", long, long[1:] + "b", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := sameContent(strings.NewReader(test.a), strings.NewReader(test.b), int64(len(test.a))); got != test.want {
+				t.Errorf("sameContent = %t, want %t", got, test.want)
 			}
 		})
 	}

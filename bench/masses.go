@@ -34,7 +34,7 @@ type massTook struct {
 
 // measureMasses measures many small files in all ways.
 func (b *bench) measureMasses(ctx context.Context) error {
-	files, rounds := massFiles, 5
+	files, rounds := massFiles, 3
 	if b.short {
 		files, rounds = massFiles/5, 1
 	}
@@ -90,8 +90,10 @@ func (b *bench) mass(ctx context.Context, p peer, m mass, files int, t *massTook
 	if err := site.prepare(burstDirs, each, c); err != nil {
 		return fmt.Errorf("prepare the files: %w", err)
 	}
-	if err := syncFileSystem(stage.dir); err != nil {
-		return err
+	for _, dir := range []string{stage.dir, stage.targets} {
+		if err := syncFileSystem(dir); err != nil {
+			return err
+		}
 	}
 	if err := site.up(ctx, p); err != nil {
 		return err
@@ -226,8 +228,8 @@ func imageDevice() string {
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		mount, device, _ := strings.Cut(lines.Text(), " - ")
 		if m, d := strings.Fields(mount), strings.Fields(device); len(m) > 2 && len(d) > 1 && m[2] == number {
-			return fmt.Sprintf("the image lies on %s (%s)", d[1], d[0])
+			return fmt.Sprintf("the images lie on %s (%s)", d[1], d[0])
 		}
 	}
-	return "the image lies on device " + number
+	return "the images lie on device " + number
 }

@@ -52,7 +52,7 @@ func newSite(s *stage, name string, targets int) (*site, error) {
 	}
 	dirs := []string{site.source}
 	for i := range targets {
-		site.targets = append(site.targets, filepath.Join(site.dir, "target"+strconv.Itoa(i)))
+		site.targets = append(site.targets, filepath.Join(s.targets, name, "target"+strconv.Itoa(i)))
 		site.urls = append(site.urls, moduleURL(site.port, i))
 	}
 	for _, dir := range append(dirs, site.targets...) {

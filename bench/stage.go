@@ -15,9 +15,12 @@ import (
 // imageSize is the size of the sparse image that holds an ext4.
 const imageSize = 16 << 30
 
-// stage is a file system made fresh for one measurement, and all that runs on it. What was made last is ended first.
+// stage is a pair of file systems made fresh for one measurement, and all that runs on them. What was made last is ended first.
 type stage struct {
 	dir string
+	// targets is where targets are: on a file system of their own, as on another machine. On that of a source what is written to
+	// them would be events for whoever watches the whole of it.
+	targets string
 	// disk is a directory beside the file system of the stage, on that of the machine's temporary files.
 	disk string
 	// daemonOptions are lines for the configuration of the rsync daemons.
@@ -36,7 +39,7 @@ func (b *bench) newStageOn(ctx context.Context, disk bool) (_ *stage, err error)
 	if err != nil {
 		return nil, fmt.Errorf("make directory of the stage: %w", err)
 	}
-	s := &stage{dir: filepath.Join(base, "fs"), disk: filepath.Join(base, "disk")}
+	s := &stage{dir: filepath.Join(base, "fs"), targets: filepath.Join(base, "targets"), disk: filepath.Join(base, "disk")}
 	if b.nodelay {
 		s.daemonOptions = "socket options = TCP_NODELAY\n"
 	}
@@ -46,21 +49,32 @@ func (b *bench) newStageOn(ctx context.Context, disk bool) (_ *stage, err error)
 			err = errors.Join(err, s.close())
 		}
 	}()
-	for _, dir := range []string{s.dir, s.disk} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("make mount point: %w", err)
+	if err := os.Mkdir(s.disk, 0o755); err != nil {
+		return nil, fmt.Errorf("make directory on the disk: %w", err)
+	}
+	for _, dir := range []string{s.dir, s.targets} {
+		if err := s.mount(ctx, dir, disk); err != nil {
+			return nil, fmt.Errorf("mount %q: %w", dir, err)
 		}
 	}
-	if disk {
-		err = mountImage(ctx, filepath.Join(base, "image"), s.dir)
-	} else {
-		err = unix.Mount("sersync-bench", s.dir, "tmpfs", 0, "size=80%,nr_inodes=0,mode=755")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("mount %q: %w", s.dir, err)
-	}
-	s.onClose(func() error { return unmount(s.dir) })
 	return s, nil
+}
+
+// mount makes one of the file systems.
+func (s *stage) mount(ctx context.Context, dir string, disk bool) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	var err error
+	if disk {
+		err = mountImage(ctx, dir+".image", dir)
+	} else {
+		err = unix.Mount("sersync-bench", dir, "tmpfs", 0, "size=80%,nr_inodes=0,mode=755")
+	}
+	if err == nil {
+		s.onClose(func() error { return unmount(dir) })
+	}
+	return err
 }
 
 // onClose adds what close has to undo.
