@@ -15,7 +15,7 @@ export CGO_ENABLED ?= 0
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: deps build ## replicate ./demo/source to ./demo/target and show what happens; stop with Ctrl-C
+run: build ## replicate ./demo/source to ./demo/target and show what happens; stop with Ctrl-C
 	@mkdir -p demo/source demo/target
 	@test -e demo/source/hello.txt || echo "hello" > demo/source/hello.txt
 	@echo

@@ -3,8 +3,6 @@ package apply
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -45,7 +43,7 @@ func (w *wardrobe) xattrs() error {
 			}
 		}
 	}
-	for _, extra := range slices.Sorted(maps.Keys(has)) {
+	for extra := range has {
 		if err := w.take(extra, unix.Removexattr(name, extra)); err != nil {
 			return err
 		}

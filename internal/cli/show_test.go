@@ -37,6 +37,8 @@ func trouble(now time.Time) httpd.Status {
 				LastError:   &replicate.LastError{Text: "refused", Hint: "start it", Since: now, Last: now, Count: 9},
 				DeadLetters: []replicate.DeadLetter{{Path: change.Path(hostile).String(), Since: now, Tries: 12, Error: "denied"}},
 				Limits:      []string{"owners"},
+				Verifying:   &replicate.SweepStatus{Since: now, Found: 1},
+				Verified:    &replicate.VerifiedStatus{AsOf: now, Content: true, Differences: 4},
 			}},
 			Hooks: []replicate.HookStatus{
 				{Name: "well", On: "acked", Told: 5, Failures: 1, ToldAt: &now, LastError: &replicate.LastError{Text: "over by now", Last: oldest}},
@@ -63,7 +65,7 @@ func TestStatusForAPersonHasEverythingAndNoTricks(t *testing.T) {
 	for _, want := range []string{
 		"process 7", "up for 3h", "not reloaded: no such thing", "1m30s", "12 (2 KiB)", "3 removals held", "found empty",
 		"sersync deletes approve", "not watched", "no space", "by fanotify: 2 watched", "not in the best way: ", "by inotify (no handles)", "since", "refused", "hint: start it", "tried 9 times, again in 3s",
-		"dead letters, tried every hour: 120", "denied", "… and 119 more", "cannot store: owners", "1 file written and not closed",
+		"dead letters, tried every hour: 120", "denied", "… and 119 more", "cannot store: owners", "is verified since ", ", 1 difference so far", " by content: 4 differences, not all of them repaired yet", "1 file written and not closed",
 		"hook dead of \"rsync://h/", ": 3 dead letters; 1 path told in vain so far; failed 4 times since ", ": no such zone\n", "sersync hooks retry dead",
 		"hook new: failed once since ", "hook hangs: a call takes 1m30s, and may take 30s",
 		"hook full: the queue was full 2 times: directories stand for what is below them", "2 hooks well, told 5 times",

@@ -69,7 +69,7 @@ func TestSystemdUnderstandsTheUnitsOfThePackages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"sersync.service", "sersync@.service"} {
+	for _, name := range []string{"sersync.service", "sersync@.service", "sersync-receive.service"} {
 		file := filepath.Join(t.TempDir(), name)
 		text := strings.ReplaceAll(readUnit(t, name), "/usr/bin/sersync", program)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -48,10 +48,14 @@ func (v *Verification) Run(ctx context.Context, yield func(Found) error) error {
 		}
 		return nil
 	})
-	if err != nil || len(first.at) == 0 {
+	if len(first.at) == 0 || ctx.Err() != nil {
 		return err
 	}
-	return v.settle(ctx, first, yield)
+	// What was found before the comparison failed counts all the same: the next one may fail as well.
+	if failed := v.settle(ctx, first, yield); err == nil {
+		err = failed
+	}
+	return err
 }
 
 // sweep compares once.
@@ -95,48 +99,42 @@ func (f *found) top(p change.Path) change.Path {
 	return p
 }
 
+// part reports whether such has a path, or one of the directories above it up to its top: what becomes of these becomes of it.
+func (f *found) part(p change.Path, such map[change.Path]bool) bool {
+	for top := f.top(p); ; p = p.Parent() {
+		if such[p] || p == top {
+			return such[p]
+		}
+	}
+}
+
 // settle tells differences from what is on its way.
 func (v *Verification) settle(ctx context.Context, first found, yield func(Found) error) error {
 	paths := slices.Sorted(maps.Keys(first.at))
-	tell := func(p change.Path, onItsWay bool) error { return yield(Found{first.at[p], onItsWay}) }
-	still, err := v.sort(ctx, paths, tell)
-	if err != nil || len(still) == 0 {
-		return err
-	}
-	before, err := v.look(still)
+	moving := map[change.Path]bool{}
+	still, err := v.still(ctx, first, paths, moving)
 	if err != nil {
 		return err
 	}
-	again, err := v.again(ctx, first, still)
-	if err != nil {
-		return err
-	}
-	after, err := v.look(still)
-	if err != nil {
-		return err
-	}
-	var same []change.Path
-	for i, p := range still {
-		switch {
-		case before[i] != after[i]:
-			if err := tell(p, true); err != nil {
-				return err
-			}
-		case again[first.top(p)]:
-			same = append(same, p)
+	if len(still) > 0 {
+		if still, err = v.second(ctx, first, still, moving); err != nil {
+			return err
 		}
 	}
-	same, err = v.sort(ctx, same, tell)
-	for _, p := range same {
-		if err == nil {
-			err = tell(p, false)
+	for _, p := range paths {
+		onItsWay := first.part(p, moving)
+		if _, counts := slices.BinarySearch(still, p); !onItsWay && !counts {
+			continue // it has arrived
+		}
+		if err := yield(Found{first.at[p], onItsWay}); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
-// sort tells which paths are on their way, and returns the others.
-func (v *Verification) sort(ctx context.Context, paths []change.Path, tell func(change.Path, bool) error) (still []change.Path, err error) {
+// still returns the paths that are not on their way, and notes the others as moving.
+func (v *Verification) still(ctx context.Context, first found, paths []change.Path, moving map[change.Path]bool) ([]change.Path, error) {
 	if len(paths) == 0 {
 		return nil, nil
 	}
@@ -145,13 +143,39 @@ func (v *Verification) sort(ctx context.Context, paths []change.Path, tell func(
 		return nil, err
 	}
 	for i, p := range paths {
-		if !way[i] {
-			still = append(still, p)
-		} else if err := tell(p, true); err != nil {
-			return nil, err
+		if way[i] {
+			moving[p] = true
 		}
 	}
-	return still, nil
+	return slices.DeleteFunc(slices.Clone(paths), func(p change.Path) bool { return first.part(p, moving) }), nil
+}
+
+// second returns the paths that differ once more, while the source has them as before, and notes what moves as moving.
+func (v *Verification) second(ctx context.Context, first found, paths []change.Path, moving map[change.Path]bool) ([]change.Path, error) {
+	before, err := v.look(paths)
+	if err != nil {
+		return nil, err
+	}
+	again, err := v.again(ctx, first, paths)
+	if err != nil {
+		return nil, err
+	}
+	after, err := v.look(paths)
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range paths {
+		if before[i] != after[i] {
+			moving[p] = true
+		}
+	}
+	same := slices.DeleteFunc(paths, func(p change.Path) bool {
+		top := first.top(p)
+		d, ok := again[top]
+		// Of a directory that one side lacks, the topmost stands for all below: as long as it is lacking.
+		return !ok || top != p && (d.Extra != first.at[p].Extra || d.Missing != first.at[p].Missing)
+	})
+	return v.still(ctx, first, same, moving)
 }
 
 // look says what the source has at paths.
@@ -170,16 +194,16 @@ func (v *Verification) look(paths []change.Path) ([]scan.Seen, error) {
 }
 
 // again says which of the directories and paths at the top of what differs differ again.
-func (v *Verification) again(ctx context.Context, first found, paths []change.Path) (map[change.Path]bool, error) {
+func (v *Verification) again(ctx context.Context, first found, paths []change.Path) (map[change.Path]transport.Difference, error) {
 	var under []change.Path
 	for _, p := range paths {
 		under = append(under, first.top(p).Parent())
 	}
 	slices.Sort(under)
 	under = slices.Compact(under)
-	again := map[change.Path]bool{}
+	again := map[change.Path]transport.Difference{}
 	return again, v.sweep(ctx, under, true, func(d transport.Difference) error {
-		again[d.Path] = true
+		again[d.Path] = d
 		return nil
 	})
 }

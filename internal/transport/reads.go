@@ -27,8 +27,6 @@ type Read struct {
 	Seq     uint64
 	Stat    change.Stat
 	Content []byte
-	// Sum is a hash of Content, by whoever reads.
-	Sum [16]byte
 	// Xattrs are all extended attributes that replicate, when HasXattrs.
 	HasXattrs bool
 	Xattrs    []Xattr

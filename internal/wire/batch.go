@@ -59,10 +59,9 @@ type Entry struct {
 	Attr Attr
 	// Parent: it is there because something below it is. It is no path of the batch, and nothing is answered.
 	Parent bool
-	// Inline: Content and its Sum go along.
+	// Inline: Content goes along. Nothing on the way can change it: the connection sees to that.
 	Inline  bool
 	Content []byte
-	Sum     Sum
 	// HasXattrs: Xattrs are all that there are.
 	HasXattrs bool
 	Xattrs    []Xattr
@@ -77,7 +76,7 @@ func (m *Entry) encode(b []byte) []byte {
 		b = appendXattrs(b, m.Xattrs)
 	}
 	if m.Inline {
-		b = append(append(b, m.Sum[:]...), m.Content...)
+		b = append(b, m.Content...)
 	}
 	return b
 }
@@ -89,7 +88,6 @@ func (m *Entry) decode(d *decoder) {
 		m.Xattrs = d.xattrs()
 	}
 	if m.Inline {
-		copy(m.Sum[:], d.bytes(SumSize))
 		m.Content = d.bytes(len(d.b))
 		if int64(len(m.Content)) != m.Attr.Size || !m.Attr.IsRegular() || len(m.Content) > MaxInline {
 			d.fail()

@@ -90,6 +90,13 @@ type Reader struct {
 	buf        []byte
 	start, end int
 	read       int64
+	// frequent are the messages of which there are many: each is used again for the next one of its type.
+	frequent struct {
+		entry   Entry
+		remove  Remove
+		content Content
+		result  Result
+	}
 }
 
 // readSize is the size of the buffer as long as no frame needs more.
@@ -217,13 +224,8 @@ func (d *decoder) text(most int) []byte { return d.bytes(int(d.number(uint64(mos
 
 func (d *decoder) fail() { d.b, d.bad = nil, true }
 
-// end says whether all was as it must be, and nothing is left.
-func (d *decoder) end(what string) error {
-	if d.bad || len(d.b) > 0 {
-		return fmt.Errorf("read %s: %w", what, ErrFrame)
-	}
-	return nil
-}
+// end reports whether all was as it must be, and nothing is left.
+func (d *decoder) end() bool { return !d.bad && len(d.b) == 0 }
 
 func appendText[T ~string | ~[]byte](b []byte, s T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)

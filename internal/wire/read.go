@@ -4,13 +4,34 @@ import (
 	"fmt"
 )
 
-// Read reads the next message. Slices of bytes in it are there until the next call. An unknown type is an ErrFrame.
+// Read reads the next message. Slices of bytes in it are there until the next call; so are an Entry, a Remove, a Content and a Result themselves.
+// An unknown type is an ErrFrame.
 func (r *Reader) Read() (Message, error) {
 	t, payload, err := r.Next()
 	if err != nil {
 		return nil, err
 	}
-	return parse(t, payload)
+	return parse(t, payload, r.empty(t))
+}
+
+// empty is a message of a type, with nothing in it.
+func (r *Reader) empty(t Type) message {
+	f := &r.frequent
+	switch t {
+	case typeEntry:
+		f.entry = Entry{}
+		return &f.entry
+	case typeRemove:
+		f.remove = Remove{}
+		return &f.remove
+	case typeContent:
+		f.content = Content{}
+		return &f.content
+	case typeResult:
+		f.result = Result{}
+		return &f.result
+	}
+	return empty(t)
 }
 
 type message interface {
@@ -18,15 +39,14 @@ type message interface {
 	decode(d *decoder)
 }
 
-func parse(t Type, payload []byte) (Message, error) {
-	m := empty(t)
+func parse(t Type, payload []byte, m message) (Message, error) {
 	if m == nil {
 		return nil, fmt.Errorf("read frame of type %d: %w", t, ErrFrame)
 	}
 	d := decoder{b: payload}
 	m.decode(&d)
-	if err := d.end(fmt.Sprintf("frame of type %d", t)); err != nil {
-		return nil, err
+	if !d.end() {
+		return nil, fmt.Errorf("read frame of type %d: %w", t, ErrFrame)
 	}
 	return m, nil
 }

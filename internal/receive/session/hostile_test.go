@@ -282,7 +282,7 @@ func chaos(rnd *rand.Rand) wire.Message {
 		content := bytes.Repeat([]byte("x"), rnd.IntN(100))
 		a := attr()
 		a.Mode, a.Size = unix.S_IFREG|a.Mode&0o7777, int64(len(content))
-		return &wire.Entry{Path: path(), Attr: a, Inline: true, Content: content, Sum: wire.SumBytes(content), HasXattrs: rnd.IntN(2) == 0}
+		return &wire.Entry{Path: path(), Attr: a, Inline: true, Content: content, HasXattrs: rnd.IntN(2) == 0}
 	case 9, 10:
 		return &wire.Remove{Path: path()}
 	case 11, 12:

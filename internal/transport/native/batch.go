@@ -36,8 +36,9 @@ type batch struct {
 	looks *scan.Looks
 	// parents are the directories above the paths that went along.
 	parents map[change.Path]struct{}
-	// buf and second are for small files.
+	// buf and second are for small files, out is for what goes over next.
 	buf, second []byte
+	out         wire.Entry
 
 	mu sync.Mutex
 	// sent are the paths in the order in which they went over: the index in a Result or a Want.
@@ -55,18 +56,24 @@ type batch struct {
 // sent is one path that went over.
 type sent struct {
 	path change.Path
-	// offered is what a file was when it was offered, and tried how often it was.
-	offered change.Stat
-	tried   int
+	// bytes are what went over for its content.
+	bytes int64
+	// offer is that of a file without its content; nil for others.
+	offer *offer
+	// told and limited: something was said of it.
+	told, limited bool
+}
+
+// offer is a file whose content goes over when the target wants it.
+type offer struct {
+	// stat is what it was when it was offered, and tried how often it was.
+	stat  change.Stat
+	tried int
 	// signature is what the target has of it; unheeded when there are too many.
 	signature []byte
 	unheeded  bool
-	// waiting: it is offered, and there is no answer. asked: the target wants it.
+	// waiting: there is no answer. asked: the target wants it.
 	waiting, asked bool
-	// told and limited: something was said of it.
-	told, limited bool
-	// bytes are what went over for its content.
-	bytes int64
 }
 
 // Apply implements transport.Transport.
@@ -94,7 +101,7 @@ func (t *Transport) exchange(ctx context.Context, b transport.Batch, do func(*ba
 		return transport.Report{}, err
 	}
 	j := &batch{
-		Batch: b, c: c, looks: root.Looks(), parents: map[change.Path]struct{}{}, news: make(chan struct{}, 1), done: make(chan struct{}),
+		Batch: b, c: c, looks: root.Looks(), sent: make([]sent, 0, len(b.Paths)), parents: map[change.Path]struct{}{}, news: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	c.listen(j.take)
 	stop := context.AfterFunc(ctx, func() { j.abandon() })
@@ -230,9 +237,10 @@ func (b *batch) path(p change.Path, seen transport.Seen) error {
 	if !seen.Stat.IsRegular() || seen.Stat.Size > wire.MaxInline {
 		return b.entry(p, 0)
 	}
-	e := &wire.Entry{Path: p}
+	b.out = wire.Entry{Path: p}
+	e := &b.out
 	if read, ok := b.Reads.Get(p, seen.Seq); ok && seen.Seq > 0 && b.Op == transport.Update {
-		e.Attr, e.Inline, e.Content, e.Sum = wire.AttrOf(read.Stat), true, read.Content, read.Sum
+		e.Attr, e.Inline, e.Content = wire.AttrOf(read.Stat), true, read.Content
 		e.HasXattrs, e.Xattrs = read.HasXattrs, read.Xattrs
 		return b.put(e, sent{path: p})
 	}
@@ -240,9 +248,7 @@ func (b *batch) path(p change.Path, seen transport.Seen) error {
 	if err != nil {
 		return b.entry(p, 0)
 	}
-	b.Reads.Put(p, transport.Read{
-		Seq: b.Seq, Stat: st, Content: e.Content, Sum: e.Sum, HasXattrs: e.HasXattrs, Xattrs: e.Xattrs,
-	})
+	b.Reads.Put(p, transport.Read{Seq: b.Seq, Stat: st, Content: e.Content, HasXattrs: e.HasXattrs, Xattrs: e.Xattrs})
 	return b.put(e, sent{path: p})
 }
 
@@ -251,7 +257,7 @@ func (b *batch) put(e *wire.Entry, s sent) error {
 	s.bytes = entryBytes + int64(len(s.path)+len(e.Content))
 	b.mu.Lock()
 	b.sent = append(b.sent, s)
-	if s.waiting {
+	if s.offer != nil {
 		b.open++
 	}
 	b.mu.Unlock()
@@ -295,13 +301,13 @@ func (b *batch) entry(p change.Path, tried int) error {
 	case seen.At != p || !seen.Stat.Exists():
 		return nil
 	}
-	e := &wire.Entry{Path: p, Attr: wire.AttrOf(seen.Stat)}
-	s := sent{path: p, tried: tried}
+	b.out = wire.Entry{Path: p, Attr: wire.AttrOf(seen.Stat)}
+	e, s := &b.out, sent{path: p}
 	switch {
 	case seen.Stat.IsRegular() && seen.Stat.Size <= wire.MaxInline:
 		_, err = b.inline(e, p)
 	case seen.Stat.IsRegular():
-		s.offered, s.waiting = seen.Stat, true
+		s.offer = &offer{stat: seen.Stat, tried: tried, waiting: true}
 		err = b.xattrsAt(e, p)
 	case seen.Stat.IsDir():
 		err = b.xattrsAt(e, p)
@@ -350,7 +356,7 @@ func (b *batch) read(e *wire.Entry, p change.Path) (change.Stat, error) {
 	if err := b.xattrs(e, fd); err != nil {
 		return st, err
 	}
-	e.Attr, e.Inline, e.Sum = wire.AttrOf(st), true, wire.SumBytes(e.Content)
+	e.Attr, e.Inline = wire.AttrOf(st), true
 	return st, nil
 }
 
@@ -436,20 +442,19 @@ func (b *batch) result(m *wire.Result) error {
 		return fmt.Errorf("path %d has two results: %w", m.Index, wire.ErrFrame)
 	}
 	*once = true
-	if s.waiting {
-		s.waiting = false
+	if o := s.offer; o != nil && o.waiting {
+		o.waiting = false
 		b.open--
 	}
 	if m.Sent {
 		b.report.Files++
 		b.report.Bytes += s.bytes
 	}
-	f := transport.Failure{Path: s.path, Err: errors.New(printable(m.Text))}
 	switch m.Outcome {
 	case wire.Limited:
-		b.report.Limits = append(b.report.Limits, f)
+		b.report.Limits = append(b.report.Limits, transport.Failure{Path: s.path, Err: errors.New(printable(m.Text))})
 	case wire.Failed, wire.Stuck:
-		f.Retry = m.Outcome == wire.Failed
+		f := transport.Failure{Path: s.path, Retry: m.Outcome == wire.Failed, Err: errors.New(printable(m.Text))}
 		b.report.Failed = append(b.report.Failed, f)
 	case wire.Changed:
 		b.report.Changed = append(b.report.Changed, s.path)
@@ -465,22 +470,25 @@ const (
 )
 
 func (b *batch) want(m *wire.Want) error {
-	if m.Index >= len(b.sent) || !b.sent[m.Index].waiting || b.sent[m.Index].asked {
+	var o *offer
+	if m.Index < len(b.sent) {
+		o = b.sent[m.Index].offer
+	}
+	if o == nil || !o.waiting || o.asked {
 		return fmt.Errorf("content of path %d is wanted, which was not offered: %w", m.Index, wire.ErrFrame)
 	}
-	s := &b.sent[m.Index]
-	if len(s.signature)+len(m.Signature) > signatureMax {
+	if len(o.signature)+len(m.Signature) > signatureMax {
 		return fmt.Errorf("a signature of more than %d bytes: %w", signatureMax, wire.ErrFrame)
 	}
-	if s.unheeded = s.unheeded || b.held+len(m.Signature) > signaturesMax; s.unheeded {
-		b.held -= len(s.signature)
-		s.signature = nil
+	if o.unheeded = o.unheeded || b.held+len(m.Signature) > signaturesMax; o.unheeded {
+		b.held -= len(o.signature)
+		o.signature = nil
 	} else {
 		b.held += len(m.Signature)
-		s.signature = append(s.signature, m.Signature...)
+		o.signature = append(o.signature, m.Signature...)
 	}
 	if m.Last {
-		s.asked = true
+		o.asked = true
 		b.wanted = append(b.wanted, m.Index)
 	}
 	return nil

@@ -17,13 +17,14 @@ import (
 func (b *batch) content(ctx context.Context, index int) error {
 	b.mu.Lock()
 	s := b.sent[index]
-	b.sent[index].signature = nil
-	b.held -= len(s.signature)
+	signature := s.offer.signature
+	s.offer.signature = nil
+	b.held -= len(signature)
 	b.mu.Unlock()
 	var sig *delta.Signature
-	if len(s.signature) > 0 {
+	if len(signature) > 0 {
 		sig = new(delta.Signature)
-		if _, err := sig.Write(s.signature); err != nil || !sig.Complete() {
+		if _, err := sig.Write(signature); err != nil || !sig.Complete() {
 			return fmt.Errorf("read the signature of %q: %w", string(s.path), errors.Join(err, wire.ErrFrame))
 		}
 	}
@@ -50,11 +51,11 @@ func (b *batch) again(s sent) error {
 	if err := b.c.put(&wire.ContentEnd{}); err != nil {
 		return err
 	}
-	if s.tried+1 == tries {
+	if s.offer.tried+1 == tries {
 		b.fail(s.path, fmt.Errorf("read %q: %w", string(s.path), errMoves))
 		return nil
 	}
-	return b.entry(s.path, s.tried+1)
+	return b.entry(s.path, s.offer.tried+1)
 }
 
 // lostError is one of the connection.
@@ -68,13 +69,13 @@ func (b *batch) stream(ctx context.Context, index int, s sent, sig *delta.Signat
 	}
 	file := os.NewFile(uintptr(fd), string(s.path))
 	defer file.Close()
-	if st != s.offered && !longer(s.offered, st) {
+	if st != s.offer.stat && !longer(s.offer.stat, st) {
 		return errOther
 	}
 	settle(st)
 	start := b.c.sent()
 	var at, told int64
-	sum, err := delta.Diff(ctx, file, s.offered.Size, sig, func(op delta.Op) error {
+	sum, err := delta.Diff(ctx, file, s.offer.stat.Size, sig, func(op delta.Op) error {
 		if err := b.c.put(&wire.Content{Op: op}); err != nil {
 			return &lostError{err}
 		}
@@ -97,7 +98,7 @@ func (b *batch) stream(ctx context.Context, index int, s sent, sig *delta.Signat
 	b.mu.Lock()
 	b.sent[index].bytes += b.c.sent() - start
 	b.mu.Unlock()
-	return b.proven(ctx, file, st, s.offered.Size, sig, sum)
+	return b.proven(ctx, file, st, s.offer.stat.Size, sig, sum)
 }
 
 // proven reports by errMoves that a file, which was st before it was read, is no proof of what was read.

@@ -12,17 +12,14 @@ import (
 
 // A file that changes while it is read can come out as a mixture of versions, which no target may ever see. That it is the same file, with the
 // same times, before and after it was read is a proof that it did not change, but for one case: file systems tell time by a clock that
-// goes in steps (of 1 to 10 ms), and of two changes in one step the second one shows nowhere. Where there is no proof, the file is read
+// goes in steps (of up to 10 ms), and of two changes in one step the second one shows nowhere. Where there is no proof, the file is read
 // twice: what is read twice was there between the two.
 
-// clock is the time that a file system would give to a change now.
-func clock() int64 {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil {
-		return time.Now().UnixNano()
-	}
-	return ts.Nano()
-}
+// step is as long as any step of that clock.
+const step = 10 * time.Millisecond
+
+// clock is a time that no file system gives to a change any more: all that comes gets a later one.
+func clock() int64 { return time.Now().Add(-step).UnixNano() }
 
 // still reports whether a file that was st before it was read, at a time of the clock, and after it, was the same meanwhile for sure.
 func still(st, after change.Stat, at int64) bool { return after == st && st.Ctime < at }
@@ -30,13 +27,10 @@ func still(st, after change.Stat, at int64) bool { return after == st && st.Ctim
 // longer reports whether a file has only grown, as far as can be seen: what it was may be its beginning.
 func longer(st, after change.Stat) bool { return after.Size > st.Size && after.SameFile(st) }
 
-// stepMax is longer than any step of the clock.
-const stepMax = 20 * time.Millisecond
-
 // settle waits until a change to a file that was st would show. A clock that is not ours, that of a server of files, may be ahead, and is
 // not waited for for long.
 func settle(st change.Stat) {
-	for end := time.Now().Add(stepMax); st.Ctime >= clock() && time.Now().Before(end); {
+	for end := time.Now().Add(2 * step); st.Ctime >= clock() && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -29,7 +29,7 @@ type Options struct {
 	// Settle is how long a receiver that we lost may go on with what it has, where none keeps the sessions of a target apart: over
 	// ssh each connection has a process of its own. 0 is not at all.
 	Settle time.Duration
-	// Timeout ends a connection over which nothing came or went for so long. Default 15 s.
+	// Timeout ends a connection over which nothing came or went for so long. Each side says something every 3 s. Default 15 s.
 	Timeout time.Duration
 	// Bandwidth bounds what is sent, in bytes a second; 0 is no bound.
 	Bandwidth int64
