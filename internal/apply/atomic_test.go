@@ -103,6 +103,45 @@ func TestSeveralWorkAtTheSameTime(t *testing.T) {
 	r.clean()
 }
 
+// What waits in a directory that is renamed while a Sync is at work goes all the same.
+func TestRenameWhileASyncIsAtWorkLeavesNothing(t *testing.T) {
+	r := newRig(t, all())
+	r.put("a", dirAttr())
+	from, to := change.Path("a"), change.Path("b")
+	for n := range 100 {
+		for k := range 20 {
+			r.file(from.Join(fmt.Sprint("f", k)), fmt.Sprint(n))
+		}
+		var sync sync.WaitGroup
+		sync.Go(func() {
+			if err := r.Sync(); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := r.Rename([]Move{{from, to}})[0]; err != nil {
+			t.Error(err)
+		}
+		sync.Wait()
+		from, to = to, from
+	}
+	r.clean()
+}
+
+// A file replaced a directory, which waits, and is renamed.
+func TestRenameOfAFileThatADirectoryWaitsFor(t *testing.T) {
+	r := newRig(t, all())
+	r.put("d", dirAttr())
+	r.file("d", "a file")
+	if n := len(temps(t, r.dir)); n == 0 {
+		t.Error("nothing waits: this proves nothing")
+	}
+	if err := r.Rename([]Move{{"d", "f"}})[0]; err != nil {
+		t.Error(err)
+	}
+	r.has("f", "a file")
+	r.clean()
+}
+
 // The time that a directory was given stays when what waits in it goes.
 func TestSyncLeavesTheTimeOfADirectory(t *testing.T) {
 	r := newRig(t, all())

@@ -78,8 +78,27 @@ func byDepth(moves []int, path func(int) change.Path) {
 	})
 }
 
+// errWaits: what waits for a path has to go first.
+var errWaits = errors.New("it waits for the disk")
+
 // move does a move that has nothing to do with others.
 func (t *Tree) move(m Move) error {
+	err := t.moveNow(m)
+	for err == errWaits {
+		if err = t.Sync(); err == nil {
+			err = t.moveNow(m)
+		}
+	}
+	return err
+}
+
+func (t *Tree) moveNow(m Move) error {
+	w := &t.waiting
+	w.moving.Lock()
+	defer w.moving.Unlock()
+	if w.goes(m.From) {
+		return errWaits
+	}
 	err := t.within(m.From, func(from *dir, name string) error {
 		settle, err := t.carry(from, m)
 		if err == nil {
@@ -88,10 +107,13 @@ func (t *Tree) move(m Move) error {
 		}
 		return err
 	})
+	if err == errWaits {
+		return err
+	}
 	if err != nil {
 		return t.fail("rename", m.From, err)
 	}
-	t.waiting.moved(m.From, m.To)
+	w.moved(m.From, m.To)
 	return nil
 }
 
@@ -131,8 +153,7 @@ func (t *Tree) carry(from *dir, m Move) (settle func(moved bool), err error) {
 	if notThere(err) {
 		return nil, err
 	}
-	// A directory has no second name.
-	return func(bool) {}, t.Sync()
+	return nil, errWaits // a directory has no second name
 }
 
 // land renames an entry to where m leads.

@@ -156,6 +156,31 @@ func TestAfterALossOfPowerARenamedFileIsOldOrNew(t *testing.T) {
 	r.must(r.Close())
 }
 
+// A file replaced a directory in which others wait, and the power is lost: all of the directory is as it was.
+func TestAfterALossOfPowerADirectoryThatIsBackIsRecovered(t *testing.T) {
+	i := newImage(t, "ext4", 64, t.TempDir())
+	r := openImage(t, i)
+	r.put("d", dirAttr())
+	r.put("d/sub", dirAttr())
+	r.file("d/sub/f", "old")
+	r.must(r.Sync())
+	r.file("d/sub/f", "new")
+	r.file("d/sub/fresh", "fresh")
+	r.file("d", "a file")
+	i.commit()
+	i.copy()
+	r.must(r.Close())
+	i.restart()
+	r = reopen(t, i)
+	r.recovered()
+	r.has("d/sub/f", "old")
+	r.lacks("d/sub/fresh")
+	for _, left := range temps(t, i.dir) {
+		t.Errorf("left over: %s", left)
+	}
+	r.must(r.Close())
+}
+
 // all gives every file a version.
 func (r *rig) all(v int) {
 	r.Helper()

@@ -80,18 +80,20 @@ func (t *Tree) recoverListed(p change.Path) (below []change.Path, err error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	err = entries(fd, func(e entry) error {
+	if t.recovery.over.Load() {
+		t.recovery.mu.Lock()
+		err = t.recoverNow(p, fd)
+		t.recovery.mu.Unlock()
+	} else {
+		err = t.recoverDir(p, fd)
+	}
+	// Only now: what was gone back to may be a directory.
+	return below, errors.Join(err, entries(fd, func(e entry) error {
 		if !isTemp(e.name) && (e.kind == unix.DT_DIR || e.kind == unix.DT_UNKNOWN) {
 			below = append(below, p.Join(e.name))
 		}
 		return nil
-	})
-	if err == nil && t.recovery.over.Load() {
-		t.recovery.mu.Lock()
-		defer t.recovery.mu.Unlock()
-		return below, t.recoverNow(p, fd)
-	}
-	return below, errors.Join(err, t.recoverDir(p, fd))
+	}))
 }
 
 // recoverDir recovers the directory p, which is open as fd, when that was not done yet. Whoever enters it meanwhile waits.

@@ -23,11 +23,15 @@ const (
 // what is new. It also knows which file systems were changed besides that of the root.
 type waiting struct {
 	syncing sync.Mutex // one Sync at a time
-	mu      sync.Mutex
-	names   map[change.Path][]string
-	mounts  map[uint64]change.Path
-	count   int
-	bytes   int64
+	// moving is held while something gets another name, and for reading while names go from a directory: they are found by its path.
+	moving sync.RWMutex
+	mu     sync.Mutex
+	names  map[change.Path][]string
+	// going are those that the present Sync removes.
+	going  map[change.Path][]string
+	mounts map[uint64]change.Path
+	count  int
+	bytes  int64
 }
 
 // wait has a temporary name removed by the next Sync. bytes is what it keeps on the disk.
@@ -74,10 +78,21 @@ func (w *waiting) has(p change.Path) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if p == change.Root {
-		return w.count > 0
+		return w.count > 0 || len(w.going) > 0
 	}
+	return holds(w.names, p) || holds(w.going, p)
+}
+
+// goes reports whether the present Sync removes what waits for p.
+func (w *waiting) goes(p change.Path) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return holds(w.going, p)
+}
+
+func holds(all map[change.Path][]string, p change.Path) bool {
 	prefix := filter.TempPrefix + hash(p.Name())
-	return slices.ContainsFunc(w.names[p.Parent()], func(tmp string) bool { return strings.HasPrefix(tmp, prefix) })
+	return slices.ContainsFunc(all[p.Parent()], func(tmp string) bool { return strings.HasPrefix(tmp, prefix) })
 }
 
 // take takes out what waits for a file, add puts names back.
@@ -112,13 +127,26 @@ func (w *waiting) add(at change.Path, names []string) {
 func (w *waiting) moved(from, to change.Path) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for path, names := range w.names {
-		if path == from || path.Below(from) {
-			delete(w.names, path)
-			at := to + path[len(from):]
-			w.names[at] = append(w.names[at], names...)
+	for _, all := range []map[change.Path][]string{w.names, w.going} {
+		for path, names := range all {
+			if path == from || path.Below(from) {
+				delete(all, path)
+				at := to + path[len(from):]
+				all[at] = append(all[at], names...)
+			}
 		}
 	}
+}
+
+// next takes the names of one directory of those that go.
+func (w *waiting) next() (at change.Path, names []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for at, names = range w.going {
+		delete(w.going, at)
+		return at, names
+	}
+	return "", nil
 }
 
 // Sync makes durable what was done before it was called. When it has returned nil, a loss of power takes nothing of that back.
@@ -132,26 +160,22 @@ func (t *Tree) Sync() error {
 // back what was synced.
 func (t *Tree) sync() error {
 	w := &t.waiting
+	w.moving.RLock()
 	w.mu.Lock()
-	names, mounts, count, bytes := w.names, w.mounts, w.count, w.bytes
-	w.names, w.mounts, w.count, w.bytes = nil, nil, 0, 0
+	mounts, count, bytes := w.mounts, w.count, w.bytes
+	w.going, w.names, w.mounts, w.count, w.bytes = w.names, nil, nil, 0, 0
+	some := len(w.going) > 0
 	w.mu.Unlock()
+	w.moving.RUnlock()
 	err := t.syncAll(mounts)
-	if err == nil && len(names) > 0 {
-		for at, some := range names {
-			if e := t.reap(at, some); e != nil {
-				err = errors.Join(err, e)
-				continue
-			}
-			delete(names, at)
-		}
-		err = errors.Join(err, t.syncAll(mounts))
+	if err == nil && some {
+		err = errors.Join(t.reapAll(), t.syncAll(mounts))
 	}
 	if err == nil {
 		return nil
 	}
-	for at, some := range names {
-		w.add(at, some)
+	for at, names := w.next(); names != nil; at, names = w.next() {
+		w.add(at, names)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -164,6 +188,28 @@ func (t *Tree) sync() error {
 	w.count += count
 	w.bytes += bytes
 	return fmt.Errorf("sync target %q: %w", t.name, err)
+}
+
+// reapAll removes the names that go. Those that do not wait for the next Sync.
+func (t *Tree) reapAll() error {
+	w := &t.waiting
+	var failed []error
+	for {
+		w.moving.RLock()
+		at, names := w.next()
+		err := error(nil)
+		if names != nil {
+			err = t.reap(at, names)
+		}
+		if err != nil {
+			w.add(at, names)
+			failed = append(failed, err)
+		}
+		w.moving.RUnlock()
+		if names == nil {
+			return errors.Join(failed...)
+		}
+	}
 }
 
 func (t *Tree) syncAll(mounts map[uint64]change.Path) error {

@@ -78,7 +78,7 @@ func (s *sender) begin(p change.Path) {
 // sendInLane sends a run of the lane.
 func (s *sender) sendInLane(ctx context.Context, sess *session, r *run) {
 	b := s.batchOf(sess, r)
-	report, took, err := s.apply(ctx, b)
+	report, took, err := s.apply(ctx, r, b)
 	s.onBatch(b, r.marks(), report, took, err)
 	if err != nil {
 		s.failLarge(ctx, r, err)

@@ -33,6 +33,8 @@ type run struct {
 	at    map[change.Path]*item
 	// seq is the number of the newest change when it was planned.
 	seq uint64
+	// losses is how many were known when it began: see sender.synced.
+	losses int
 }
 
 func (r *run) removes() bool {

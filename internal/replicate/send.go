@@ -17,7 +17,7 @@ func (s *sender) send(ctx context.Context, sess *session, r *run) {
 	b := s.batchOf(sess, r)
 	s.asked.Store(false)
 	s.report.sending()
-	report, took, err := s.apply(ctx, b)
+	report, took, err := s.apply(ctx, r, b)
 	s.onBatch(b, r.marks(), report, took, err)
 	if err != nil {
 		s.failed(ctx, r, err)
@@ -67,13 +67,14 @@ func (s *Source) shared() *transport.Reads {
 }
 
 // apply runs one batch, within the bound on runs.
-func (s *sender) apply(ctx context.Context, b transport.Batch) (transport.Report, time.Duration, error) {
+func (s *sender) apply(ctx context.Context, r *run, b transport.Batch) (transport.Report, time.Duration, error) {
 	release, err := s.src.slot(ctx)
 	if err != nil {
 		return transport.Report{}, 0, err
 	}
 	defer release()
 	start := time.Now()
+	r.losses = s.losses()
 	report, err := s.opts.Transport.Apply(ctx, b)
 	return report, time.Since(start), err
 }
@@ -117,8 +118,8 @@ func (s *sender) settle(r *run, report transport.Report, kept bool) {
 		}
 	}
 	s.owed.Changed(report.Changed...)
-	s.synced()
 	s.owed.AckTelling(s.tellings(r, report, failed), acked...)
+	s.synced(r.losses)
 }
 
 // cameBack owes a comparison of what was to be removed and is there again, and of what was to be replaced by something else
@@ -160,11 +161,29 @@ func targetError(err error) *transport.Error {
 	return &transport.Error{Kind: transport.Broken, Err: err}
 }
 
-// synced passes on what the target says of its disk.
-func (s *sender) synced() {
-	if t, ok := s.opts.Transport.(transport.Syncer); ok {
-		s.owed.Synced(t.Synced())
+// losses is how many connections are known that ended before all was on the target's disk.
+func (s *sender) losses() int {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	return s.lost
+}
+
+// synced passes on what the target says of its disk. losses is how many were known when that began which is acked by now: a connection that
+// ended since may have taken some of it along, and nobody else looks at that again, as it was not yet acked.
+func (s *sender) synced(losses int) {
+	t, ok := s.opts.Transport.(transport.Syncer)
+	if !ok {
+		return
 	}
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	before, n := t.Synced()
+	s.lost = n
+	if n != losses {
+		s.owed.LookAgain()
+		return
+	}
+	s.owed.Synced(before)
 }
 
 // lookAgain owes what the target may have lost meanwhile: all of it when its directory cannot be entered, for that may be
@@ -174,7 +193,7 @@ func (s *sender) lookAgain(te *transport.Error) {
 	case te.Lost:
 		s.owed.Owe(change.Mark{Path: change.Root, Since: time.Now(), Bits: change.Tree})
 	case te.Kind == transport.Away:
-		s.synced()
+		s.synced(s.losses())
 		s.owed.LookAgain()
 	}
 }

@@ -42,6 +42,10 @@ type sender struct {
 	replan, reverify chan struct{}
 	verifier         verifier
 
+	// syncing is held from the question what is on the target's disk until the journal knows.
+	syncing sync.Mutex
+	lost    int // guarded by syncing: how many losses were known then
+
 	mu sync.Mutex
 	// large is the path in the lane of large files, deferred what waits for its end.
 	large    *change.Path
@@ -90,6 +94,11 @@ func (s *Source) start(t TargetOptions, sweep bool, g *gate) {
 
 // run sends until ctx ends, or until drain is closed and there is nothing left to send or nobody to take it.
 func (s *sender) run(ctx context.Context) {
+	if _, ok := s.opts.Transport.(transport.Syncer); ok {
+		// Nobody has watched the target since it was last sent to: what was not on its disk then may be gone.
+		s.owed.LookAgain()
+		defer func() { s.synced(s.losses()) }()
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.runLarge(ctx) })

@@ -47,10 +47,13 @@ func (p *power) close() error {
 	return err
 }
 
-// filled syncs the first tree: its loss would be no loss of the last minute.
-func (p *power) filled() error {
+// filled syncs the first tree: its loss would be no loss of the last minute. A receiver of sersync does that by itself.
+func (p *power) filled(ctx context.Context, g *target) error {
 	if p.target == nil {
 		return nil
+	}
+	if g.ours() {
+		return durable(ctx, g)
 	}
 	dir, err := os.Open(p.target.mount)
 	if err != nil {

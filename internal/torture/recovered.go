@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"sersync/internal/config"
 	"sersync/internal/daemon"
@@ -24,14 +23,9 @@ func (t *torture) afterPowerCut(ctx context.Context, g *target) error {
 	if err := t.visit(ctx, g); err != nil {
 		return err
 	}
-	// It recovers beside its work; what it has done is seen when nothing temporary is left.
-	var left []string
-	err := poll(ctx, patience, "a receiver to recover", func() (done bool, err error) {
-		left, err = temporaries(g.tree)
-		return len(left) == 0, err
-	})
-	if err != nil {
-		return fmt.Errorf("%w; left over: %q", err, left)
+	// It recovers beside its work.
+	if err := durable(ctx, g); err != nil {
+		return err
 	}
 	for file := range wholeFiles {
 		bad, err := t.whole.check(g, file, false, map[string]uint64{})
@@ -43,6 +37,19 @@ func (t *torture) afterPowerCut(ctx context.Context, g *target) error {
 		}
 	}
 	return t.quietThere(g)
+}
+
+// durable waits until a receiver that has nothing to do has brought all to its disk: nothing temporary is left then.
+func durable(ctx context.Context, g *target) error {
+	var left []string
+	err := poll(ctx, patience, "temporary files to go", func() (done bool, err error) {
+		left, err = temporaries(g.tree)
+		return len(left) == 0, err
+	})
+	if err != nil {
+		return fmt.Errorf("%w; left over: %q", err, left)
+	}
+	return nil
 }
 
 // visit connects to a receiver, past the relay, so that it opens its module.
@@ -122,9 +129,6 @@ func temporaries(dir string) (all []string, err error) {
 	}
 	return all, nil
 }
-
-// temporaryTime is within what temporary files of our own are gone while all is quiet.
-const temporaryTime = 30 * time.Second
 
 // endAll stops everything as a service manager does, and demands that nothing temporary is left and that each target of our own still
 // equals the source.

@@ -58,7 +58,7 @@ func (t *torture) begin(ctx context.Context) error {
 		return err
 	}
 	if t.power != nil {
-		if err := t.power.filled(); err != nil {
+		if err := t.power.filled(ctx, t.targets[0]); err != nil {
 			return err
 		}
 	}

@@ -221,8 +221,9 @@ type Transport interface {
 // until Synced was asked.
 type Syncer interface {
 	Transport
-	// Synced is a time: what was acked by batches that began before it is on the target's disk. It is now when all is.
-	Synced() time.Time
+	// Synced is a time: what was acked by batches that began before it is on the target's disk. It is now when all is. losses counts
+	// the connections that ended so: what a batch acked that began when they were fewer may not be there, whatever the time says.
+	Synced() (before time.Time, losses int)
 }
 
 // Move is a directory that the source has at To by now, and that the target has at From.

@@ -169,7 +169,7 @@ func TestADurableBatchIsOnTheDiskWhenItIsAcked(t *testing.T) {
 	for range 3 { // one that changes nothing is, too
 		send(t, tr, b)
 		asked := time.Now()
-		if at := tr.Synced(); at.Before(asked) {
+		if at, _ := tr.Synced(); at.Before(asked) {
 			t.Errorf("what was acked %v ago is not on the disk", time.Since(at))
 		}
 	}
@@ -190,7 +190,7 @@ func TestWhatWasNotOnTheDiskWhenAConnectionEndedIsTold(t *testing.T) {
 	begin := time.Now()
 	send(t, tr, b)
 	end := time.Now()
-	if at := tr.Synced(); at.Before(begin) || at.After(end) {
+	if at, _ := tr.Synced(); at.Before(begin) || at.After(end) {
 		t.Errorf("synced up to %v, want the time at which the batch began, between %v and %v", at, begin, end)
 	}
 	way.cut()
@@ -199,7 +199,7 @@ func TestWhatWasNotOnTheDiskWhenAConnectionEndedIsTold(t *testing.T) {
 		_, err := tr.Apply(context.Background(), b)
 		state(t, err, transport.Away)
 	}
-	if at := tr.Synced(); at.Before(begin) || at.After(end) {
+	if at, _ := tr.Synced(); at.Before(begin) || at.After(end) {
 		t.Errorf("after the cut: synced up to %v, want the time at which the batch began, between %v and %v", at, begin, end)
 	}
 	send(t, tr, b)

@@ -53,6 +53,7 @@ type Transport struct {
 	idle    []*conn            // guarded by mu: those of them that nobody uses
 	lost    time.Time          // guarded by mu: when the oldest batch began that was not on the disk when its connection ended
 	root    string             // guarded by mu: which directory the target had last
+	losses  int                // guarded by mu: how many connections ended so
 	closed  bool
 	wg      sync.WaitGroup // what connections run
 }
@@ -223,7 +224,7 @@ func (t *Transport) end(c *conn) {
 }
 
 // Synced implements transport.Syncer. What a connection that ended had not brought to the disk counts until somebody asked.
-func (t *Transport) Synced() time.Time {
+func (t *Transport) Synced() (before time.Time, losses int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	oldest := time.Now()
@@ -235,7 +236,7 @@ func (t *Transport) Synced() time.Time {
 			oldest = at
 		}
 	}
-	return oldest
+	return oldest, t.losses
 }
 
 // forgot reports whether the target may have lost something that nobody was told of.
@@ -251,7 +252,12 @@ func (t *Transport) lose(c *conn) {
 		return
 	}
 	delete(t.conns, c)
-	if at := c.unsynced(); !at.IsZero() && (t.lost.IsZero() || at.Before(t.lost)) {
+	at := c.unsynced()
+	if at.IsZero() {
+		return
+	}
+	t.losses++
+	if t.lost.IsZero() || at.Before(t.lost) {
 		t.lost = at
 	}
 }
