@@ -167,6 +167,9 @@ func (t *Tree) land(from *dir, name string, m Move) error {
 	})
 	t.forget(m.From)
 	t.forget(m.To)
+	if err == nil {
+		t.recovery.came(m.To)
+	}
 	if errors.Is(err, unix.EEXIST) {
 		return ErrInTheWay
 	}
