@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -100,4 +101,41 @@ func TestADirectoryThatComesBackIsRecovered(t *testing.T) {
 	r.has("d/f", "old")
 	r.clean()
 	r.must(r.Close())
+}
+
+// Directories are renamed while Recover walks: it misses none.
+func TestRecoverFollowsRenames(t *testing.T) {
+	dir := t.TempDir()
+	dead := &rig{TB: t, dir: dir}
+	var err error
+	dead.Tree, err = Open(dir, all())
+	dead.must(err)
+	dead.put("a", dirAttr())
+	dead.put("b", dirAttr())
+	const dirs = 200
+	moves := make([]Move, dirs)
+	for n := range dirs {
+		moves[n] = Move{change.Path(fmt.Sprint("a/", n)), change.Path(fmt.Sprint("b/", n))}
+		dead.put(moves[n].From, dirAttr())
+		dead.must(unix.Mkdir(dead.at(moves[n].From.Join(change.Path(dead.temp("x")).Name())), 0o700))
+	}
+	dead.kill()
+	r := openRig(t, dir, all())
+	done := make(chan error, 1)
+	go func() { done <- r.Recover(t.Context()) }()
+	for ended := false; !ended; {
+		for n, m := range moves {
+			if err := r.Rename([]Move{m})[0]; err != nil {
+				t.Error(err)
+			}
+			moves[n] = Move{m.To, m.From}
+		}
+		select {
+		case err := <-done:
+			r.must(err)
+			ended = true
+		default:
+		}
+	}
+	r.clean()
 }
