@@ -81,4 +81,4 @@ clean: ## remove what was built and the demo
 	rm -rf bin dist demo/source demo/target
 
 deps:
-	@etc/install-deps rsync ssh sshd mkfs.xfs
+	@etc/install-deps rsync ssh sshd mkfs.ext4 mkfs.xfs

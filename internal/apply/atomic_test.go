@@ -34,7 +34,7 @@ func TestReadersSeeOldOrNew(t *testing.T) {
 				}
 			})
 		}
-		for v := range 2000 {
+		for v := range 1000 {
 			r.file("f", content(v))
 			if v%500 == 0 {
 				r.must(r.Sync())

@@ -177,6 +177,14 @@ func TestAsAnotherUser(t *testing.T) {
 	if _, err := r.Put("dev", Attr{Mode: unix.S_IFCHR | 0o600, Rdev: unix.Mkdev(1, 3)}, false); KindOf(err) != Forbidden {
 		t.Errorf("device: %v", err)
 	}
+	// What waits goes, too, and the directory is as it was.
+	r.put("full", dirAttrOf(1234))
+	if _, err := r.write("full/f", "x", fileAttr("x"), false); err != nil {
+		t.Fatal(err)
+	}
+	r.put("full", d)
+	r.must(r.Sync())
+	r.same("full", d)
 	// What is ours goes although its directories may not be written to.
 	if _, err := r.Remove("d"); err != nil {
 		t.Error(err)

@@ -39,9 +39,9 @@ func (t *Tree) Create(p change.Path, a Attr, keep bool) (*File, error) {
 		t.dirs.hold(d)
 		return nil
 	}
-	err := t.within(p, create)
-	if err != nil && t.room(err) {
-		err = t.within(p, create)
+	err := t.bound()
+	if err == nil {
+		err = t.roomy(func() error { return t.within(p, create) })
 	}
 	if err != nil {
 		return nil, t.fail("create", p, err)
@@ -60,9 +60,12 @@ func (f *File) Write(b []byte) (int, error) {
 func (f *File) WriteAt(b []byte, at int64) (n int, err error) {
 	for n < len(b) {
 		var k int
-		k, err = unix.Pwrite(f.fd, b[n:], at+int64(n))
+		err = f.t.roomy(func() (err error) {
+			k, err = unix.Pwrite(f.fd, b[n:], at+int64(n))
+			return err
+		})
 		n += max(k, 0)
-		if err == unix.EINTR || err != nil && f.t.room(err) {
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
@@ -127,10 +130,14 @@ func segment(file *os.File, from, n int64) (data, hole int64) {
 
 func (f *File) copySome(base *os.File, from, at, n int64) error {
 	for n > 0 {
-		in, out := from, at
-		k, err := unix.CopyFileRange(int(base.Fd()), &in, f.fd, &out, int(min(n, 1<<30)), 0)
+		var k int
+		err := f.t.roomy(func() (err error) {
+			in, out := from, at
+			k, err = unix.CopyFileRange(int(base.Fd()), &in, f.fd, &out, int(min(n, 1<<30)), 0)
+			return err
+		})
 		switch {
-		case err == unix.EINTR || err != nil && f.t.room(err):
+		case err == unix.EINTR:
 			continue
 		case isAny(err, unix.EXDEV, unix.EINVAL, unix.EOPNOTSUPP, unix.ENOSYS, unix.EBADF, unix.EPERM):
 			_, err := io.CopyN(io.NewOffsetWriter(f, at), io.NewSectionReader(base, from, n), n)
@@ -151,7 +158,11 @@ func (f *File) Place() (Done, error) {
 	if f.end != f.a.Size {
 		return Done{}, f.t.fail("place", f.p, fmt.Errorf("%w: %d bytes of %d", ErrContent, f.end, f.a.Size))
 	}
-	done, err := f.dress()
+	var done Done
+	err := f.t.roomy(func() (err error) {
+		done, err = f.dress()
+		return err
+	})
 	if err == nil && !f.t.still(f.d) {
 		err = unix.ENOENT
 	}
@@ -159,7 +170,7 @@ func (f *File) Place() (Done, error) {
 		err = f.close() // a network file system may find here that there is no room
 	}
 	if err == nil {
-		err = f.t.place(f.d, f.tmp, f.p, f.keep)
+		err = f.t.roomy(func() error { return f.t.place(f.d, f.tmp, f.p, f.keep) })
 	}
 	if err != nil {
 		return Done{}, f.t.fail("place", f.p, err)

@@ -73,7 +73,11 @@ func (i *image) run(program string, args ...string) {
 
 func (i *image) mount() {
 	i.Helper()
-	i.run("mount", "-o", "loop", "-t", i.kind, i.file, i.dir)
+	options := "loop"
+	if i.kind == "xfs" { // it refuses the copy of what somebody's mount namespace still holds
+		options += ",nouuid"
+	}
+	i.run("mount", "-o", options, "-t", i.kind, i.file, i.dir)
 	i.mounted = true
 }
 

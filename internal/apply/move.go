@@ -18,8 +18,8 @@ type Move struct{ From, To change.Path }
 func (t *Tree) Rename(moves []Move) []error {
 	errs := make([]error, len(moves))
 	free := apart(moves)
-	if slices.Contains(free, false) && t.waiting.has(change.Root) { // too entangled to follow
-		if err := t.Sync(); err != nil {
+	if slices.Contains(free, false) { // too entangled to follow
+		if err := t.settle(); err != nil {
 			return slices.Repeat([]error{err}, len(moves))
 		}
 	}
@@ -31,6 +31,8 @@ func (t *Tree) Rename(moves []Move) []error {
 			tangled = append(tangled, i)
 		}
 	}
+	t.waiting.moving.RLock()
+	defer t.waiting.moving.RUnlock()
 	// The deepest is taken away first, and put down last.
 	parked := make([]*aside, len(moves))
 	byDepth(tangled, func(i int) change.Path { return moves[i].From })
@@ -78,49 +80,49 @@ func byDepth(moves []int, path func(int) change.Path) {
 	})
 }
 
-// errWaits: what waits for a path has to go first.
-var errWaits = errors.New("it waits for the disk")
+// errWaits: what waits for a file cannot follow it.
+var errWaits = errors.New("a sync is needed first")
 
 // move does a move that has nothing to do with others.
 func (t *Tree) move(m Move) error {
-	err := t.moveNow(m)
-	for err == errWaits {
-		if err = t.Sync(); err == nil {
-			err = t.moveNow(m)
+	for {
+		err := t.moveNow(m)
+		if err == errWaits {
+			if err = t.settle(); err == nil {
+				continue
+			}
 		}
+		if err != nil {
+			return t.fail("rename", m.From, err)
+		}
+		return nil
 	}
-	return err
 }
 
 func (t *Tree) moveNow(m Move) error {
-	w := &t.waiting
-	w.moving.Lock()
-	defer w.moving.Unlock()
-	if w.goes(m.From) {
-		return errWaits
-	}
-	err := t.within(m.From, func(from *dir, name string) error {
+	t.waiting.moving.RLock()
+	defer t.waiting.moving.RUnlock()
+	return t.within(m.From, func(from *dir, name string) error {
 		settle, err := t.carry(from, m)
-		if err == nil {
-			err = t.land(from, name, m)
-			settle(err == nil)
+		if err != nil {
+			return err
 		}
+		err = t.land(from, name, m)
+		if err == nil {
+			t.waiting.moved(m.From, m.To)
+		}
+		settle(err == nil)
 		return err
 	})
-	if err == errWaits {
-		return err
-	}
-	if err != nil {
-		return t.fail("rename", m.From, err)
-	}
-	w.moved(m.From, m.To)
-	return nil
 }
 
 // carry sees to what waits for the file m.From: it goes by the name of its file. It gets a second name, that is for m.To, before
 // the file is renamed; settle takes one of both away.
 func (t *Tree) carry(from *dir, m Move) (settle func(moved bool), err error) {
-	old := t.waiting.take(m.From)
+	old, going := t.waiting.take(m.From)
+	if going {
+		return nil, errWaits
+	}
 	if len(old) == 0 {
 		return func(bool) {}, nil
 	}
@@ -159,12 +161,15 @@ func (t *Tree) carry(from *dir, m Move) (settle func(moved bool), err error) {
 // land renames an entry to where m leads.
 func (t *Tree) land(from *dir, name string, m Move) error {
 	err := t.within(m.To, func(to *dir, other string) error {
-		t.touch(from)
-		t.touch(to)
+		defer t.touch(from)
+		defer t.touch(to)
 		return renameNew(from, name, to, other)
 	})
 	t.forget(m.From)
 	t.forget(m.To)
+	if err == nil {
+		t.recovery.came(m.To)
+	}
 	if errors.Is(err, unix.EEXIST) {
 		return ErrInTheWay
 	}

@@ -40,7 +40,12 @@ func (n node) chown(uid, gid int) error {
 
 func (n node) chmod(mode uint32) error {
 	if n.path {
-		return unix.Fchmodat(unix.AT_FDCWD, n.proc(), mode, 0)
+		// fchmodat2, since Linux 6.6, needs no /proc.
+		err := unix.Fchmodat(n.fd, "", mode, unix.AT_EMPTY_PATH)
+		if isAny(err, unix.ENOSYS, unix.EOPNOTSUPP, unix.EINVAL) {
+			err = unix.Fchmodat(unix.AT_FDCWD, n.proc(), mode, 0)
+		}
+		return err
 	}
 	return unix.Fchmod(n.fd, mode)
 }

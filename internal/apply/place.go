@@ -16,7 +16,7 @@ const maxTries = 16
 
 // place gives the regular file tmp the name of p, in the same directory. Afterwards tmp is gone, or waits.
 func (t *Tree) place(d *dir, tmp string, p change.Path, keep bool) error {
-	t.touch(d)
+	defer t.touch(d)
 	// What is mounted below may be of a kind of which nothing is known.
 	if !t.lasting || d.dev != t.top.dev {
 		return t.overwrite(d, tmp, p, keep)
@@ -64,12 +64,14 @@ func (t *Tree) placeLasting(d *dir, tmp string, p change.Path, keep bool) (again
 		if again || err != nil || old == "" {
 			return again, err
 		}
-		return false, t.wait(d, old, 0)
+		t.wait(d, old, 0)
+		return false, nil
 	}
 	err = unix.Renameat2(d.fd, tmp, d.fd, p.Name(), unix.RENAME_EXCHANGE)
 	switch {
 	case err == nil:
-		return false, t.wait(d, tmp, st.Blocks*512)
+		t.wait(d, tmp, st.Blocks*512)
+		return false, nil
 	case errors.Is(err, unix.ENOENT):
 		return true, nil
 	case isAny(err, unknownWay...):
@@ -83,7 +85,8 @@ func (t *Tree) placeNew(d *dir, tmp string, p change.Path) (again bool, err erro
 	err = unix.Linkat(d.fd, tmp, d.fd, p.Name(), 0)
 	switch {
 	case err == nil:
-		return false, t.wait(d, tmp, 0)
+		t.wait(d, tmp, 0)
+		return false, nil
 	case errors.Is(err, unix.EEXIST):
 		return true, nil
 	case isAny(err, append(unknownWay, unix.EPERM)...): // FAT says EPERM of links

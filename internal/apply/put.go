@@ -13,10 +13,11 @@ import (
 // made anew when it is another; a regular file gets its attributes when it has the right size and no other names. With keep, a directory
 // that is not empty does not make way for something else.
 func (t *Tree) Put(p change.Path, a Attr, keep bool) (Done, error) {
-	done, err := t.put(p, &a, keep)
-	if err != nil && t.room(err) {
+	var done Done
+	err := t.roomy(func() (err error) {
 		done, err = t.put(p, &a, keep)
-	}
+		return err
+	})
 	if err != nil {
 		return Done{}, t.fail("put", p, err)
 	}
@@ -27,18 +28,20 @@ func (t *Tree) put(p change.Path, a *Attr, keep bool) (done Done, err error) {
 	if device(a.Mode) && !t.o.Devices {
 		return Done{}, ErrDevices
 	}
-	if a.kind() == unix.S_IFDIR {
-		t.times.Lock()
-		defer t.times.Unlock()
-	}
 	if p == change.Root {
 		if a.kind() != unix.S_IFDIR {
 			return Done{}, errRoot
 		}
+		t.times.Lock()
+		defer t.times.Unlock()
 		return t.putAttr(node{fd: t.top.fd, files: t.o.OpenFiles}, p, a)
 	}
 	err = t.within(p, func(d *dir, name string) error {
-		t.touch(d)
+		defer t.touch(d)
+		if a.kind() == unix.S_IFDIR { // only now: what was left over in d is removed on the way to it, and leaves its time, too
+			t.times.Lock()
+			defer t.times.Unlock()
+		}
 		done, err = t.putThere(d, p, a)
 		if errors.Is(err, errOther) {
 			done, err = t.putNew(d, p, a, keep)

@@ -22,7 +22,10 @@ type recovery struct {
 	over atomic.Bool
 	mu   sync.Mutex
 	// clean are the directories that were recovered.
-	clean             map[change.Path]struct{}
+	clean map[change.Path]struct{}
+	// moved is what came to where it is while Recover walked.
+	walking           bool
+	moved             []change.Path
 	removed, restored int
 }
 
@@ -30,9 +33,13 @@ type recovery struct {
 // there before where a loss of power may have taken content (see the comment of the package). It walks all that is there, and
 // may run beside everything else. Call it after Open; until it is done each directory is looked through when it is entered. While another Tree is
 // open on the same root, on one above, or on one between root and directory, only what is from before the machine was started is taken for left
-// over; a later call removes what those left.
+// over; a later call removes what those left. It syncs: a file of a process that was killed may not be on the disk yet, and only its temporary name
+// would tell so.
 func (t *Tree) Recover(ctx context.Context) error {
 	err := t.recoverAll(ctx)
+	if err == nil {
+		err = t.settle()
+	}
 	r := &t.recovery
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -43,8 +50,6 @@ func (t *Tree) Recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("recover target %q: %w", t.name, err)
 	}
-	r.over.Store(true)
-	r.clean = nil
 	return nil
 }
 
@@ -58,8 +63,12 @@ func booted() (int64, error) {
 }
 
 func (t *Tree) recoverAll(ctx context.Context) error {
-	for todo := []change.Path{change.Root}; len(todo) > 0; {
-		if err := ctx.Err(); err != nil {
+	t.recovery.begin()
+	for todo := []change.Path{change.Root}; ; {
+		if len(todo) == 0 {
+			todo = t.recovery.end()
+		}
+		if err := ctx.Err(); err != nil || len(todo) == 0 {
 			return err
 		}
 		p := todo[len(todo)-1]
@@ -70,30 +79,64 @@ func (t *Tree) recoverAll(ctx context.Context) error {
 		}
 		todo = append(todo, below...)
 	}
-	return nil
 }
 
-// recoverListed recovers one directory, and lists those in it.
+func (r *recovery) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.walking, r.moved = true, nil
+}
+
+// end ends the walk, unless it missed something.
+func (r *recovery) end() (missed []change.Path) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	missed, r.moved = r.moved, nil
+	if len(missed) == 0 {
+		r.over.Store(true)
+		r.walking, r.clean = false, nil
+	}
+	return missed
+}
+
+// came notes that p, maybe a directory, was renamed to this.
+func (r *recovery) came(p change.Path) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.walking {
+		r.moved = append(r.moved, p)
+	}
+}
+
+// recoverListed recovers one directory, and lists those in it, with those that came back by that.
 func (t *Tree) recoverListed(p change.Path) (below []change.Path, err error) {
+	t.waiting.moving.RLock()
+	defer t.waiting.moving.RUnlock()
 	fd, err := t.openBeneath(p, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	if t.recovery.over.Load() {
-		t.recovery.mu.Lock()
-		err = t.recoverNow(p, fd)
-		t.recovery.mu.Unlock()
-	} else {
-		err = t.recoverDir(p, fd)
+	if err := t.recoverOnce(p, fd); err != nil {
+		return nil, err
 	}
-	// Only now: what was gone back to may be a directory.
-	return below, errors.Join(err, entries(fd, func(e entry) error {
+	err = entries(fd, func(e entry) error {
 		if !isTemp(e.name) && (e.kind == unix.DT_DIR || e.kind == unix.DT_UNKNOWN) {
 			below = append(below, p.Join(e.name))
 		}
 		return nil
-	}))
+	})
+	return below, err
+}
+
+// recoverOnce recovers p, again when all was recovered before.
+func (t *Tree) recoverOnce(p change.Path, fd int) error {
+	if !t.recovery.over.Load() {
+		return t.recoverDir(p, fd)
+	}
+	t.recovery.mu.Lock()
+	defer t.recovery.mu.Unlock()
+	return t.recoverNow(p, fd)
 }
 
 // recoverDir recovers the directory p, which is open as fd, when that was not done yet. Whoever enters it meanwhile waits.
@@ -186,7 +229,8 @@ func (t *Tree) othersAt(p change.Path) bool {
 	return false
 }
 
-// recoverNames removes temporary names from a directory, after what is to be gone back to.
+// recoverNames removes temporary names from a directory, after what is to be gone back to. Where a file may not be on the disk yet
+// they wait for a Sync.
 func (t *Tree) recoverNames(d *dir, found map[string][]string) error {
 	partner := make(map[string]string)
 	err := entries(d.fd, func(e entry) error {
@@ -199,13 +243,17 @@ func (t *Tree) recoverNames(d *dir, found map[string][]string) error {
 		return err
 	}
 	for h, names := range found {
-		// Once all was recovered, files are believed to be what they are.
-		if name, ok := partner[h]; ok && !t.recovery.over.Load() {
-			if err := t.goBack(d.fd, name, names); err != nil {
+		t.recovery.removed += len(names)
+		if name, ok := partner[h]; ok {
+			since, err := t.goBack(d.fd, name, names)
+			if err != nil {
 				return fmt.Errorf("go back to the old version of %q: %w", string(d.path.Join(name)), err)
 			}
+			if since {
+				t.waiting.add(d.path, names)
+				continue
+			}
 		}
-		t.recovery.removed += len(names)
 		if err := t.reapIn(d, names); err != nil {
 			return err
 		}
@@ -228,32 +276,36 @@ func versionOf(fd int, name string) (version, error) {
 
 // goBack puts the oldest version of a file in its place, when all that is known of it is from before the machine was started. The
 // oldest was there when everything was synced last; what came after it may lack content. When it has a second name it was new itself, and
-// there was nothing.
-func (t *Tree) goBack(fd int, name string, names []string) error {
+// there was nothing. Once all was recovered, files are believed to be what they are. It reports whether the file is from since the machine was
+// started.
+func (t *Tree) goBack(fd int, name string, names []string) (since bool, err error) {
 	r := &t.recovery
 	now, err := versionOf(fd, name)
-	if err != nil || now.ctime >= r.boot || now.birth == 0 {
-		return ignore(err, unix.ENOENT)
+	if err != nil || now.ctime >= r.boot {
+		return err == nil, ignore(err, unix.ENOENT)
+	}
+	if now.birth == 0 || r.over.Load() {
+		return false, nil
 	}
 	var old []version
 	for _, name := range names {
 		v, err := versionOf(fd, name)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if v.ctime < r.boot && (v.ino == now.ino || v.birth < now.birth) {
 			old = append(old, v)
 		}
 	}
 	if len(old) == 0 {
-		return nil
+		return false, nil
 	}
 	slices.SortFunc(old, func(a, b version) int { return cmp.Compare(a.birth, b.birth) })
 	first := old[0]
 	r.restored++
 	isNew := first.ino == now.ino || slices.ContainsFunc(old[1:], func(v version) bool { return v.ino == first.ino })
 	if isNew {
-		return unix.Unlinkat(fd, name, 0)
+		return false, unix.Unlinkat(fd, name, 0)
 	}
-	return unix.Renameat2(fd, first.name, fd, name, unix.RENAME_EXCHANGE)
+	return false, unix.Renameat2(fd, first.name, fd, name, unix.RENAME_EXCHANGE)
 }

@@ -28,7 +28,7 @@ func (t *Tree) RemoveExact(p change.Path) (Done, error) {
 func (t *Tree) remove(p change.Path, removeDir func(d *dir, name string) (left bool, err error)) (Done, error) {
 	left := false
 	err := t.within(p, func(d *dir, name string) error {
-		t.touch(d)
+		defer t.touch(d)
 		err := unix.Unlinkat(d.fd, name, 0)
 		if errors.Is(err, unix.EISDIR) {
 			t.forget(p)

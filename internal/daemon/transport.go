@@ -143,7 +143,7 @@ func loginError(err error) error {
 	case channel.Denied, channel.NoProof, channel.NeedsLogin, channel.Certificate:
 		e.Kind = transport.Refused
 	case channel.Busy:
-		e.Kind, e.Hint = transport.Busy, "raise max connections of the module"
+		e.Kind, e.Hint = transport.Busy, "the receiver says why; where it is connections, raise max connections of the module"
 	case channel.Version, channel.Foreign, channel.Misconfigured:
 		e.Kind = transport.Misconfigured
 	}

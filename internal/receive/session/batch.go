@@ -313,6 +313,10 @@ func (b *batch) failed(index int, err error) error {
 	if index < 0 {
 		return nil // what is below it fails for itself
 	}
+	if errors.Is(err, apply.ErrDevices) {
+		// It is told, and nobody tries for ever.
+		return b.c.put(&wire.Result{Index: index, Outcome: wire.Limited, Text: cut(err.Error())})
+	}
 	outcome := wire.Failed
 	switch apply.KindOf(err) {
 	case apply.InTheWay, apply.Never, apply.Forbidden:

@@ -118,7 +118,7 @@ func (t *Transport) exchange(ctx context.Context, b transport.Batch, do func(*ba
 	case err != nil:
 		return transport.Report{}, t.ended(ctx, c, err)
 	case j.refused != nil:
-		return transport.Report{}, j.refused
+		return transport.Report{}, t.told(j.refused)
 	case ctx.Err() != nil:
 		return transport.Report{}, &transport.Error{Kind: transport.Away, Err: fmt.Errorf("%v: %w", b.Op, ctx.Err())}
 	}

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"golang.org/x/time/rate"
 
@@ -235,6 +236,10 @@ func await[T any](ctx context.Context, c *conn, done <-chan T) (v T, err error) 
 
 // printable is a text of the other side as a person may see it.
 func printable(s string) string {
-	q := strconv.Quote(s)
-	return q[1 : len(q)-1]
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
 }

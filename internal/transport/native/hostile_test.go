@@ -78,7 +78,7 @@ func TestAReceiverOfAnotherVersionIsToldFromOneThatIsAway(t *testing.T) {
 	}
 	refusal := &wire.Refused{Kind: transport.Misconfigured, Text: "no version in common", Hint: "do\nthis"}
 	_, err := newImpostor(t, refusal, nothing).tr.Apply(t.Context(), b)
-	if te := state(t, err, transport.Misconfigured); te.Hint != `do\nthis` {
+	if te := state(t, err, transport.Misconfigured); te.Hint != "do?this" {
 		t.Errorf("%v has the hint %q", te, te.Hint)
 	}
 }

@@ -111,7 +111,7 @@ func (t *Transport) Sweep(ctx context.Context, s transport.Sweep, yield func(tra
 	case err != nil:
 		return t.ended(ctx, c, err)
 	case w.refused != nil:
-		return w.refused
+		return t.told(w.refused)
 	case w.unknown != nil:
 		return w.unknown
 	}

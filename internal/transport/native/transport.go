@@ -191,7 +191,8 @@ func (t *Transport) greet(ctx context.Context, nc net.Conn, session [wire.Sessio
 	}
 }
 
-// recognize tells that the directory over there is another one than before: what it has is not known.
+// recognize tells that the directory over there is another one than before: what it has is not known. Where that was told already,
+// it is not told again.
 func (t *Transport) recognize(root string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -288,7 +289,7 @@ func (t *Transport) away(ctx context.Context, err error) error {
 	var state *transport.Error
 	switch {
 	case errors.As(err, &state):
-		return state
+		return t.told(state)
 	case errors.Is(err, wire.ErrFrame):
 		return &transport.Error{
 			Kind: transport.Broken, Err: err,
@@ -301,6 +302,16 @@ func (t *Transport) away(ctx context.Context, err error) error {
 	return &transport.Error{
 		Kind: transport.Away, Err: fmt.Errorf("talk to the target: %w", err), Unclean: t.o.Settle > 0, Settle: t.o.Settle,
 	}
+}
+
+// told notes that somebody is told of a directory whose content is not known.
+func (t *Transport) told(state *transport.Error) *transport.Error {
+	if state.Lost {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.root = ""
+	}
+	return state
 }
 
 // refusal is the error of a state of the target that it told.
