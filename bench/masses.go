@@ -19,13 +19,14 @@ const massFiles = 10_000
 // mass is one way to write many small files at once.
 type mass struct {
 	what string
-	// replace: they are there already, on both sides, with other content. far: the targets are farTrip away.
+	// replace: they are there already, on both sides, with other content. far: the targets are farTrip away. disk: the targets
+	// are on one, the source is not: what a disk takes for the writing of the source would be in the time of those who work beside it.
 	replace, far, disk bool
 }
 
 // massTook is what one peer took for masses, round by round.
 type massTook struct {
-	// took is from the first write until the target is identical, wrote the writing; run, of a bare run, what came after it;
+	// took is from the first write until the target is identical, wrote the writing, run what came after it;
 	// clear until no temporary name was left.
 	took, wrote, run, clear []time.Duration
 	// cpu is that of both ends, for all files.
@@ -42,7 +43,7 @@ func (b *bench) measureMasses(ctx context.Context) error {
 		{what: "new files"},
 		{what: fmt.Sprintf("new files, round trip %v", farTrip), far: true},
 		{what: "replaced files", replace: true},
-		{what: "replaced files, ext4 on a disk", replace: true, disk: true},
+		{what: "replaced files, target on ext4 on a disk", replace: true, disk: true},
 	} {
 		m.what = fmt.Sprintf("%d %s", files, m.what)
 		all := make(map[string]*massTook)
@@ -173,6 +174,8 @@ func (b *bench) massFigures(m mass, files int, all map[string]*massTook) {
 		note := fmt.Sprintf("%s; written in %.2f s; CPU of both ends %.0f µs a file", rounds(t.took), seconds(median(t.wrote)), perFile(t))
 		if p.command == nil {
 			note += fmt.Sprintf("; the run alone %.2f s", seconds(median(t.run)))
+		} else {
+			note += fmt.Sprintf("; after the last write %.2f s", seconds(median(t.run)))
 		}
 		if p.receiver != nil && m.disk {
 			note += fmt.Sprintf("; on the disk, and its temporary names gone, after %.2f s", seconds(median(t.clear)))
@@ -228,8 +231,8 @@ func imageDevice() string {
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		mount, device, _ := strings.Cut(lines.Text(), " - ")
 		if m, d := strings.Fields(mount), strings.Fields(device); len(m) > 2 && len(d) > 1 && m[2] == number {
-			return fmt.Sprintf("the images lie on %s (%s)", d[1], d[0])
+			return fmt.Sprintf("the image lies on %s (%s)", d[1], d[0])
 		}
 	}
-	return "the images lie on device " + number
+	return "the image lies on device " + number
 }

@@ -33,8 +33,8 @@ func (b *bench) newStage(ctx context.Context) (*stage, error) {
 	return b.newStageOn(ctx, b.disk)
 }
 
-// newStageOn mounts a tmpfs, or an ext4 on a loop image.
-func (b *bench) newStageOn(ctx context.Context, disk bool) (_ *stage, err error) {
+// newStageOn has the targets on the disk in any case, or as the rest.
+func (b *bench) newStageOn(ctx context.Context, targetsOnDisk bool) (_ *stage, err error) {
 	base, err := os.MkdirTemp("", "sersync-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make directory of the stage: %w", err)
@@ -52,7 +52,7 @@ func (b *bench) newStageOn(ctx context.Context, disk bool) (_ *stage, err error)
 	if err := os.Mkdir(s.disk, 0o755); err != nil {
 		return nil, fmt.Errorf("make directory on the disk: %w", err)
 	}
-	for _, dir := range []string{s.dir, s.targets} {
+	for dir, disk := range map[string]bool{s.dir: b.disk, s.targets: targetsOnDisk} {
 		if err := s.mount(ctx, dir, disk); err != nil {
 			return nil, fmt.Errorf("mount %q: %w", dir, err)
 		}
