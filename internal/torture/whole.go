@@ -27,7 +27,6 @@ type whole struct {
 	t    *torture
 	dir  string
 	last [wholeFiles]atomic.Uint64 // the newest version; set before it is in place
-	n    int                       // of changes
 	// moved: the last directory has its other name.
 	moved bool
 	reads atomic.Int64
