@@ -61,7 +61,7 @@ func connect(t *testing.T, s *Server, dir string) *peer {
 	}
 	go func() { p.over <- s.Serve(context.Background(), there, Sender{}) }()
 	t.Cleanup(func() { p.nc.Close() })
-	p.w, p.r = wire.NewWriter(p.nc), wire.NewReader(p.nc)
+	p.w, p.r = wire.NewWriter(wire.NewPacker(p.nc)), wire.NewReader(p.nc)
 	return p
 }
 

@@ -6,6 +6,7 @@
 package session
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,9 @@ type Options struct {
 	Program string
 	Log     *slog.Logger
 }
+
+// readSize is how much is read from a connection at a time, in bytes.
+const readSize = 64 << 10
 
 // Munged is what rsync writes before what a symlink holds, where symlinks are not to be followed by anybody.
 const Munged = "/rsyncd-munged/"
@@ -98,7 +102,7 @@ func (s *Server) Serve(ctx context.Context, nc net.Conn, who Sender) error {
 	within, cancel := context.WithCancel(ctx)
 	c := &conn{
 		s: s, nc: nc, who: who,
-		r: wire.NewReader(nc), w: wire.NewWriter(nc), cancel: cancel, over: make(chan struct{}),
+		r: wire.NewReader(wire.NewUnpacker(bufio.NewReaderSize(nc, readSize))), w: wire.NewWriter(nc), cancel: cancel, over: make(chan struct{}),
 	}
 	defer close(c.over)
 	defer c.close()

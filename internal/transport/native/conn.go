@@ -47,7 +47,9 @@ type conn struct {
 
 func newConn(nc net.Conn, session [wire.SessionSize]byte, timeout time.Duration, bound *rate.Limiter) *conn {
 	c := &conn{nc: nc, session: session, r: wire.NewReader(nc), timeout: timeout, gone: make(chan struct{})}
-	c.w = wire.NewWriter(patient{c, bound})
+	packer := wire.NewPacker(patient{c, bound})
+	packer.Pays = newLink(nc).isSlow
+	c.w = wire.NewWriter(packer)
 	return c
 }
 

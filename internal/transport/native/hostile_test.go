@@ -38,7 +38,7 @@ func newImpostor(t *testing.T, welcome wire.Message, answer func(m wire.Message,
 			}
 			serving.Go(func() {
 				defer nc.Close()
-				r, w := wire.NewReader(nc), wire.NewWriter(nc)
+				r, w := wire.NewReader(wire.NewUnpacker(nc)), wire.NewWriter(nc)
 				say := func(m wire.Message) error { return errors.Join(w.Write(m), w.Flush()) }
 				if _, err := r.Read(); err != nil || say(welcome) != nil {
 					return
