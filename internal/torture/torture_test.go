@@ -44,7 +44,7 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-// P1, P2 and P3 while the daemon is killed and everything else is harmed. The long form is: make torture
+// P1, P2, P3 and P6 while the daemon is killed and everything else is harmed. The long form is: make torture
 func TestP2TortureLosesNothing(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {
@@ -54,7 +54,7 @@ func TestP2TortureLosesNothing(t *testing.T) {
 	defer cancel()
 	var said strings.Builder
 	err = torture.Run(ctx, torture.Options{
-		Dir: shortDir(t), Program: program, Seed: uint64(time.Now().Unix()), Duration: 15 * time.Second, Kills: 3, Target: "all", Out: &said,
+		Dir: shortDir(t), Program: program, Target: torture.Kinds[0], Seed: uint64(time.Now().Unix()), Duration: 15 * time.Second, Kills: 3, Target: "all", Out: &said,
 	})
 	t.Log(said.String())
 	if err != nil {
