@@ -54,7 +54,7 @@ func TestP2TortureLosesNothing(t *testing.T) {
 	defer cancel()
 	var said strings.Builder
 	err = torture.Run(ctx, torture.Options{
-		Dir: shortDir(t), Program: program, Target: torture.Kinds[0], Seed: uint64(time.Now().Unix()), Duration: 15 * time.Second, Kills: 3, Target: "all", Out: &said,
+		Dir: shortDir(t), Program: program, Seed: uint64(time.Now().Unix()), Duration: 15 * time.Second, Kills: 3, Target: "all", Out: &said,
 	})
 	t.Log(said.String())
 	if err != nil {
