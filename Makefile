@@ -55,7 +55,7 @@ bench: deps build ## the comparison with rsync, lsyncd and (SERSYNC254=its binar
 	$(GO) run ./bench $(BENCHFLAGS)
 
 torture: deps build ## kill, cut and freeze everything for some three minutes, and see that nothing is lost (TORTUREFLAGS for more)
-	@for args in "--seed 1 --duration 90s --kills 50" "--seed 2 --duration 40s" $(if $(filter 0,$(shell id -u)),"--seed 3 --duration 50s --power"); do \
+	@for args in "--target rsync --seed 1 --duration 40s --kills 20" "--target native --seed 2 --duration 40s" $(if $(filter 0,$(shell id -u)),"--target native --seed 3 --duration 40s --power"); do \
 		dir=$$(mktemp -d) && bin/sersync torture $$dir $$args $(TORTUREFLAGS) && rmdir $$dir || exit 1; \
 	done
 

@@ -181,6 +181,26 @@ func TestAfterALossOfPowerADirectoryThatIsBackIsRecovered(t *testing.T) {
 	r.must(r.Close())
 }
 
+// What was a file for a moment is a directory, and the power is lost: nothing keeps the rest from being recovered.
+func TestAfterALossOfPowerADirectoryThatWasANewFileIsNoObstacle(t *testing.T) {
+	i := newImage(t, "ext4", 64, t.TempDir())
+	r := openImage(t, i)
+	r.file("d", "first")
+	r.file("d", "second")
+	r.put("d", dirAttr())
+	i.commit()
+	i.copy()
+	r.must(r.Close())
+	i.restart()
+	r = reopen(t, i)
+	r.recovered()
+	r.same("d", dirAttr())
+	for _, left := range temps(t, i.dir) {
+		t.Errorf("left over: %s", left)
+	}
+	r.must(r.Close())
+}
+
 // all gives every file a version.
 func (r *rig) all(v int) {
 	r.Helper()

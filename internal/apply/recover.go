@@ -305,7 +305,8 @@ func (t *Tree) goBack(fd int, name string, names []string) (since bool, err erro
 	r.restored++
 	isNew := first.ino == now.ino || slices.ContainsFunc(old[1:], func(v version) bool { return v.ino == first.ino })
 	if isNew {
-		return false, unix.Unlinkat(fd, name, 0)
+		// A directory that came later lacks no content, and what is in it is recovered for itself.
+		return false, ignore(unix.Unlinkat(fd, name, 0), unix.EISDIR)
 	}
 	return false, unix.Renameat2(fd, first.name, fd, name, unix.RENAME_EXCHANGE)
 }

@@ -117,7 +117,7 @@ func (s *sender) settle(r *run, report transport.Report, kept bool) {
 			s.fail(m, f.Err)
 		}
 	}
-	s.owed.Changed(report.Changed...)
+	s.owed.Changed(s.undurable(r, report)...)
 	s.owed.AckTelling(s.tellings(r, report, failed), acked...)
 	s.synced(r.losses)
 }
@@ -159,6 +159,15 @@ func targetError(err error) *transport.Error {
 		return te
 	}
 	return &transport.Error{Kind: transport.Broken, Err: err}
+}
+
+// undurable are the paths of a run that a loss of power may take back on the target. Where the target says what is on its disk, it is all: what
+// was found there as it should be may have come over another connection a moment ago.
+func (s *sender) undurable(r *run, report transport.Report) []change.Path {
+	if _, ok := s.opts.Transport.(transport.Syncer); ok {
+		return r.paths()
+	}
+	return report.Changed
 }
 
 // losses is how many connections are known that ended before all was on the target's disk.

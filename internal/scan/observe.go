@@ -167,6 +167,8 @@ func (o *Observer) refresh(l *look, looks *Looks, dirs map[change.Path]struct{})
 type look struct {
 	findings []Finding
 	walks    []change.Path
+	// gone are the directories of which it was said that they are no more: what is below them tells of them as well.
+	gone map[change.Path]struct{}
 	// tick is not later than the kernel's time when it began.
 	tick int64
 }
@@ -175,7 +177,9 @@ type look struct {
 // behind ours at the most.
 const clockTick = 10 * time.Millisecond
 
-func newLook() look { return look{tick: time.Now().Add(-clockTick).UnixNano()} }
+func newLook() look {
+	return look{gone: map[change.Path]struct{}{}, tick: time.Now().Add(-clockTick).UnixNano()}
+}
 
 // young reports whether another change could leave st as it is.
 func (l *look) young(st change.Stat) bool { return st.Ctime >= l.tick }
@@ -222,17 +226,7 @@ func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 		bits |= change.Extras
 	}
 	if old.IsDir() && !now.SameFile(old) {
-		below := o.index.Below(p)
-		if len(below) > 0 && now.IsDir() && now.Dev != old.Dev {
-			o.remounted(p, old.Dev)
-		}
-		if o.filter.Any() {
-			// Names that a filter protects may be below on the targets: what goes is named one by one.
-			for _, q := range below {
-				was := change.Was(o.index.Stat(q).IsDir())
-				l.findings = append(l.findings, Finding{Path: q, Mark: true, Since: h.Since, Bits: was})
-			}
-		}
+		o.goneBelow(l, p, old, now, h.Since)
 		l.findings = append(l.findings, Finding{Path: p})
 	}
 	l.findings = append(l.findings, Finding{Path: p, Stat: now, Young: l.young(now), Mark: true, Since: h.Since, Bits: bits})
@@ -242,6 +236,24 @@ func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 		if old.IsDir() || o.index.Went(p) {
 			o.replaced[p] = time.Now()
 		}
+	}
+}
+
+// goneBelow tells what went with a directory, once in a look: the index has it until the look is recorded.
+func (o *Observer) goneBelow(l *look, p change.Path, old, now change.Stat, since time.Time) {
+	if _, told := l.gone[p]; told {
+		return
+	}
+	l.gone[p] = struct{}{}
+	if now.IsDir() && now.Dev != old.Dev && len(o.index.Names(p)) > 0 {
+		o.remounted(p, old.Dev)
+	}
+	if !o.filter.Any() {
+		return
+	}
+	// Names that a filter protects may be below on the targets: what goes is named one by one.
+	for _, q := range o.index.Below(p) {
+		l.findings = append(l.findings, Finding{Path: q, Mark: true, Since: since, Bits: change.Was(o.index.Stat(q).IsDir())})
 	}
 }
 

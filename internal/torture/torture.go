@@ -121,7 +121,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	beside := group{stop: stop}
-	defer beside.wait()
+	defer func() { _ = beside.wait() }() // what fails there ends the play, which tells of it
 	defer stop(nil)
 	for _, g := range t.targets {
 		if g.relay != nil {
@@ -191,7 +191,9 @@ func (t *torture) storm(ctx context.Context) error {
 		over(errOver)
 		return nil
 	})
-	all.wait()
+	if err := all.wait(); err != nil {
+		return err
+	}
 	if err := context.Cause(storm); !errors.Is(err, errOver) {
 		return err
 	}
@@ -267,17 +269,28 @@ func (t *torture) close() error {
 type group struct {
 	all  sync.WaitGroup
 	stop context.CancelCauseFunc
+	mu   sync.Mutex
+	err  error // guarded by mu: the first; it may come after the stop
 }
 
 func (g *group) run(do func() error) {
 	g.all.Go(func() {
 		if err := do(); err != nil {
 			g.stop(err)
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if g.err == nil {
+				g.err = err
+			}
 		}
 	})
 }
 
-func (g *group) wait() { g.all.Wait() }
+// wait returns the first error when all are done.
+func (g *group) wait() error {
+	g.all.Wait()
+	return g.err
+}
 
 // below is a path in our directory.
 func (t *torture) below(name string) string { return filepath.Join(t.dir, name) }

@@ -44,7 +44,7 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-// P1, P2 and P3 while the daemon is killed and everything else is harmed. The long form is: make torture
+// P1, P2, P3 and P6 while the daemon is killed and everything else is harmed. The long form is: make torture
 func TestP2TortureLosesNothing(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {

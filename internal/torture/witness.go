@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -25,6 +26,8 @@ type witness struct {
 	file   string
 	offset int64
 	rest   []byte
+	// below is the directory of the target that a process of the daemon writes to, by its number as the log has it.
+	below map[string]string
 }
 
 // read is what was logged since the last call.
@@ -47,7 +50,18 @@ func (w *witness) read() ([]sent, error) {
 	w.rest = bytes.Clone(text[end:])
 	var all []sent
 	for line := range bytes.Lines(text[:end]) {
-		if s, ok := parseSent(string(bytes.TrimSuffix(line, []byte("\n")))); ok {
+		text := string(bytes.TrimSuffix(line, []byte("\n")))
+		process, said, _ := strings.Cut(text, "] ")
+		process = process[strings.LastIndexByte(process, '[')+1:]
+		if to, ok := strings.CutPrefix(said, "rsync to "+module); ok {
+			if w.below == nil {
+				w.below = map[string]string{}
+			}
+			to, _, _ = strings.Cut(to, " from "+user+"@")
+			w.below[process] = strings.Trim(to, "/")
+		}
+		if s, ok := parseSent(text); ok {
+			s.rel = filepath.Join(w.below[process], s.rel)
 			all = append(all, s)
 		}
 	}

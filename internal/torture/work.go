@@ -70,6 +70,7 @@ func (t *torture) begin(ctx context.Context) error {
 		}
 		t.oracle.caughtUp(i, time.Now())
 	}
+	t.feed.take()
 	t.oracle.full(time.Now())
 	return nil
 }
