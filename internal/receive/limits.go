@@ -17,8 +17,9 @@ const (
 	maxAddresses = 4096
 	// forgiven is how long after its last failure an address is forgotten.
 	forgiven = time.Hour
-	// After a failure the next login from there waits; twice as long with each, up to the longest.
-	firstDelay, longestDelay = 250 * time.Millisecond, 10 * time.Second
+	// After a failure the next login from there waits; twice as long with each, up to the longest, which is less than a client waits: it is to
+	// learn why it is refused.
+	firstDelay, longestDelay = 250 * time.Millisecond, 4 * time.Second
 )
 
 // errTooMany says that those in front of a client take longer than it may wait.

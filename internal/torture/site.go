@@ -109,7 +109,7 @@ func (t *torture) configuration(variant int) string {
 	put("metrics: {listen: 127.0.0.1:%d}", t.subject.metrics)
 	put("defaults:")
 	put("  password_file: %q", t.below("password"))
-	put("  timeout: 4s\n  connect_timeout: 3s\n  large: 1MiB")
+	put("  timeout: 4s\n  connect_timeout: 6s\n  large: 1MiB")
 	put("  pace: %dms", 20+20*(variant%2))
 	put("sources:\n  - path: %q", t.source)
 	put("    watch: %s", t.subject.watch)
