@@ -31,7 +31,7 @@ func (a *app) receive() *cobra.Command {
 	var f receiveFlags
 	c := &cobra.Command{
 		Use:   "receive --config FILE | --root DIRECTORY --secret-file FILE",
-		Short: "be the target: take what other sersyncs send, in the place of rsync --daemon",
+		Short: "be the target: take what other sersyncs send, in the place of an rsync daemon",
 		Long: `receive takes what other sersyncs send to sersync://USER@THIS-HOST/MODULE, and puts it into the directories of the modules
 of an rsyncd.conf, as "rsync --daemon" does with that file. Options of the file that it does not honour are named at the start. It runs in
 the foreground until SIGTERM; SIGHUP reads the file again.
