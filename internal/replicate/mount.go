@@ -35,14 +35,16 @@ type mountFact struct {
 // entriesMax is how many entries tell a file system from another.
 const entriesMax = 16
 
-// entriesOf is what the index knows of the file system dev at p.
+// entriesOf is what the index knows of the file system dev at p. What it already knows of another one, that has come since, is left out.
 func (s *Source) entriesOf(p change.Path, dev uint64) lostMount {
 	m := lostMount{Dev: dev, Since: time.Now()}
 	for _, name := range s.journal.Names(p) {
 		if len(m.Entries) == entriesMax {
 			break
 		}
-		m.Entries = append(m.Entries, lostEntry{[]byte(name), s.journal.Stat(p.Join(name)).Ino})
+		if st := s.journal.Stat(p.Join(name)); st.Dev == dev {
+			m.Entries = append(m.Entries, lostEntry{[]byte(name), st.Ino})
+		}
 	}
 	return m
 }

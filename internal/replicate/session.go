@@ -69,7 +69,12 @@ func newSession(s *Source, root *scan.Root, w watch.Watcher, opts Options) *sess
 	sess.resettle(opts)
 	sess.observer = scan.NewObserver(root, s.journal, opts.Filter,
 		func(p change.Path) { sess.walks.add(p, time.Now()) },
-		func(p change.Path, dev uint64) { s.brake.loseMount(s.log, p, s.entriesOf(p, dev)) })
+		func(p change.Path, dev uint64) {
+			// Where nothing was, nothing is missed.
+			if lost := s.entriesOf(p, dev); len(lost.Entries) > 0 {
+				s.brake.loseMount(s.log, p, lost)
+			}
+		})
 	return sess
 }
 
