@@ -3,8 +3,6 @@ package apply
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -88,68 +86,6 @@ func (f *File) reached(end int64, written bool) {
 func (f *File) Hole(n int64) {
 	f.at += n
 	f.reached(f.at, false)
-}
-
-// CopyFrom takes n bytes from another file; where the file system can, without copying them. Holes stay holes.
-func (f *File) CopyFrom(base *os.File, from, at, n int64) error {
-	for n > 0 {
-		data, hole := segment(base, from, n)
-		if skip := min(data-from, n); skip > 0 {
-			from, at, n = from+skip, at+skip, n-skip
-			f.reached(at, false)
-			continue
-		}
-		size := min(hole-from, n)
-		if err := f.copySome(base, from, at, size); err != nil {
-			return f.t.fail("copy to", f.p, err)
-		}
-		from, at, n = from+size, at+size, n-size
-		f.reached(at, true)
-	}
-	return nil
-}
-
-// segment finds data at or behind an offset, and the hole after it. Without an answer all is data.
-func segment(file *os.File, from, n int64) (data, hole int64) {
-	fd := int(file.Fd())
-	data, err := unix.Seek(fd, from, unix.SEEK_DATA)
-	if errors.Is(err, unix.ENXIO) {
-		// The rest is a hole, or the file ends before: that is for the copy to find.
-		if end, err := unix.Seek(fd, 0, unix.SEEK_END); err == nil && end >= from+n {
-			return from + n, from + n
-		}
-	}
-	if err != nil {
-		return from, from + n
-	}
-	if hole, err = unix.Seek(fd, data, unix.SEEK_HOLE); err != nil || hole <= data {
-		return data, max(data, from) + n
-	}
-	return data, hole
-}
-
-func (f *File) copySome(base *os.File, from, at, n int64) error {
-	for n > 0 {
-		var k int
-		err := f.t.roomy(func() (err error) {
-			in, out := from, at
-			k, err = unix.CopyFileRange(int(base.Fd()), &in, f.fd, &out, int(min(n, 1<<30)), 0)
-			return err
-		})
-		switch {
-		case err == unix.EINTR:
-			continue
-		case isAny(err, unix.EXDEV, unix.EINVAL, unix.EOPNOTSUPP, unix.ENOSYS, unix.EBADF, unix.EPERM):
-			_, err := io.CopyN(io.NewOffsetWriter(f, at), io.NewSectionReader(base, from, n), n)
-			return err
-		case err != nil:
-			return err
-		case k == 0:
-			return io.ErrUnexpectedEOF
-		}
-		from, at, n = from+int64(k), at+int64(k), n-int64(k)
-	}
-	return nil
 }
 
 // Place gives the content its attributes and its place. It has to be as long as its attributes say.

@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -55,47 +54,7 @@ func TestHolesStayHoles(t *testing.T) {
 		f.Hole(size)
 	})
 	check("WriteAt")
-	create("CopyFrom", func(f *File) {
-		old, err := r.OpenOld("f")
-		r.must(err)
-		defer old.Close()
-		r.must(f.CopyFrom(old, 0, 0, size))
-	})
-	check("CopyFrom")
 	r.clean()
-}
-
-// Parts of an old version, of one on another file system too, in another order and with new parts between.
-func TestADeltaTakesWhatIsThere(t *testing.T) {
-	old := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	for name, dir := range map[string]string{"same": t.TempDir(), "other": shm(t)} {
-		r := newRig(t, all())
-		base, err := os.Create(dir + "/base")
-		r.must(err)
-		defer base.Close()
-		_, err = base.Write(old)
-		r.must(err)
-		want := append(append(bytes.Clone(old[5000:900_000]), "new"...), old[:5000]...)
-		f, err := r.Create("f", Attr{Mode: unix.S_IFREG | 0o600, Size: int64(len(want))}, false)
-		r.must(err)
-		r.must(f.CopyFrom(base, 5000, 0, 895_000))
-		_, err = f.WriteAt([]byte("new"), 895_000)
-		r.must(err)
-		r.must(f.CopyFrom(base, 0, 895_003, 5000))
-		_, err = f.Place()
-		r.must(err)
-		if got, err := os.ReadFile(r.at("f")); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s: another content, %v", name, err)
-		}
-		f, err = r.Create("g", fileAttr("x"), false)
-		r.must(err)
-		if err := f.CopyFrom(base, int64(len(old))-10, 0, 20); !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-			t.Errorf("%s: more than there is: %v", name, err)
-		}
-		f.Discard()
-		r.lacks("g")
-		r.clean()
-	}
 }
 
 func TestContentThatIsNotAllThereIsNotPlaced(t *testing.T) {
@@ -131,8 +90,11 @@ func TestThePartOfALargeFileIsKept(t *testing.T) {
 	r.must(err)
 	f, err := r.Create("d/f", fileAttr("content"), false)
 	r.must(err)
-	r.must(f.CopyFrom(part, 0, 0, 5))
+	kept, err := io.ReadAll(part)
+	r.must(err)
 	part.Close()
+	_, err = f.WriteAt(kept[:5], 0)
+	r.must(err)
 	_, err = f.WriteAt([]byte("nt"), 5)
 	r.must(err)
 	_, err = f.Place()

@@ -42,7 +42,7 @@ secrets file of rsync, for its owner alone to read.`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.receiveAll(c.Context(), f) },
 	}
 	c.Flags().StringVar(&f.config, "config", "", "the configuration of the rsync daemon, as /etc/rsyncd.conf")
-	c.Flags().StringVar(&f.listen, "listen", "", fmt.Sprintf("HOST:PORT to listen on; :PORT is all addresses (default: as the file says, port %d)", receive.DefaultPort))
+	c.Flags().StringVar(&f.listen, "listen", "", fmt.Sprintf("HOST:PORT to listen on; :PORT is all addresses (default: as the file says, port %d)", config.NativePort))
 	c.Flags().StringVar(&f.root, "root", "", "the one directory to put everything into")
 	c.Flags().BoolVar(&f.stdio, "stdio", false, "serve one sender over standard input and output, as ssh starts it for a target ssh://USER@HOST/DIRECTORY")
 	c.Flags().StringVar(&f.secrets, "secret-file", "", "who may send to --root: lines USER:PASSWORD")

@@ -30,7 +30,7 @@ const (
 	defaultParams         = "-artuz"
 
 	daemonPort = 873
-	// NativePort is where "sersync receive" listens.
+	// NativePort is where "sersync receive" listens when it is told nothing else.
 	NativePort = 8730
 )
 

@@ -9,9 +9,6 @@ import (
 	"sersync/internal/filter"
 )
 
-// DefaultPort is where a receiver listens that is told nothing else.
-const DefaultPort = 8730
-
 // Config is what a receiver does. Which file it was read from is no business of this package.
 type Config struct {
 	// Listen is HOST:PORT, with an empty host for all addresses of the machine.

@@ -148,7 +148,7 @@ func (r *Root) look(p change.Path) (seen Seen, again bool, err error) {
 	}
 	// Climb until something is there: what is just below it is missing, unless it is no directory.
 	missing := p
-	for missing != change.Root && notThere(err) {
+	for missing != change.Root && NotThere(err) {
 		parent := missing.Parent()
 		st, err = r.lstat(parent)
 		if err == nil {
@@ -166,8 +166,8 @@ func (r *Root) look(p change.Path) (seen Seen, again bool, err error) {
 	return Seen{}, false, fmt.Errorf("look at %q: %w", string(p), err)
 }
 
-// notThere: the path does not lead anywhere: a part of it is missing, no directory, or a symlink.
-func notThere(err error) bool {
+// NotThere reports whether an error says that a path does not lead anywhere: a part of it is missing, no directory, or a symlink.
+func NotThere(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
 

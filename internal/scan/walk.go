@@ -81,7 +81,7 @@ func (w *Walk) moved(p change.Path) bool {
 // dir looks at one directory and returns the directories in it.
 func (w *Walk) dir(ctx context.Context, p change.Path) ([]change.Path, error) {
 	f, err := w.Observer.root.OpenDir(p)
-	if notThere(err) {
+	if NotThere(err) {
 		return nil, w.gone(p)
 	}
 	if err != nil {
@@ -117,7 +117,7 @@ func (w *Walk) dir(ctx context.Context, p change.Path) ([]change.Path, error) {
 		if err == io.EOF {
 			break
 		}
-		if notThere(err) {
+		if NotThere(err) {
 			return nil, w.gone(p)
 		}
 		if err != nil {

@@ -89,7 +89,6 @@ type Reader struct {
 	r          io.Reader
 	buf        []byte
 	start, end int
-	read       int64
 	// frequent are the messages of which there are many: each is used again for the next one of its type.
 	frequent struct {
 		entry   Entry
@@ -130,9 +129,6 @@ func (r *Reader) Next() (Type, []byte, error) {
 // Buffered reports whether there is more to read without waiting, as far as is known.
 func (r *Reader) Buffered() bool { return r.end > r.start }
 
-// Received is how many bytes have come in.
-func (r *Reader) Received() int64 { return r.read }
-
 // fill has n bytes or more in the buffer.
 func (r *Reader) fill(n int) error {
 	for r.end-r.start < n {
@@ -148,7 +144,6 @@ func (r *Reader) fill(n int) error {
 		}
 		m, err := r.r.Read(r.buf[r.end:])
 		r.end += m
-		r.read += int64(m)
 		if r.end-r.start >= n {
 			break
 		}

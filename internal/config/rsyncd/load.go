@@ -77,7 +77,7 @@ func (r *reader) checkFile(path string) {
 }
 
 func (r *reader) listen() string {
-	port := strconv.Itoa(receive.DefaultPort)
+	port := strconv.Itoa(config.NativePort)
 	if e, ok := r.globals["port"]; ok {
 		if n, err := strconv.ParseUint(e.value, 10, 16); err != nil || n == 0 {
 			r.fail(e.place, "port is no number of a port:", e.value, "write one from 1 to 65535, or leave it out for "+port)

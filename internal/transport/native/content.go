@@ -10,6 +10,7 @@ import (
 
 	"sersync/internal/change"
 	"sersync/internal/delta"
+	"sersync/internal/scan"
 	"sersync/internal/wire"
 )
 
@@ -38,7 +39,7 @@ func (b *batch) content(ctx context.Context, index int) error {
 		end.Whole = true
 	case errors.Is(err, errMoves) || errors.Is(err, errOther) || errors.Is(err, delta.ErrChanged):
 		return b.again(s)
-	case notThere(err) || ctx.Err() != nil || errors.Is(err, errRefused):
+	case scan.NotThere(err) || ctx.Err() != nil || errors.Is(err, errRefused):
 		// It went: whoever removed it is told of by an event. Or nobody wants it any more.
 	default:
 		b.fail(s.path, fmt.Errorf("read %q: %w", string(s.path), err))

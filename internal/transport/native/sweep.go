@@ -216,7 +216,7 @@ func (w *sweep) ask(ctx context.Context, q question) error {
 	m := &wire.Dir{Path: q.path, All: q.extra}
 	if !q.extra {
 		var err error
-		if q.here, err = w.list(ctx, q.path); notThere(err) {
+		if q.here, err = w.list(ctx, q.path); scan.NotThere(err) {
 			return nil // it went: an event tells of it
 		} else if err != nil {
 			return &transport.Error{Kind: transport.Broken, Err: fmt.Errorf("list directory %q: %w", string(q.path), err)}
@@ -238,10 +238,6 @@ func (w *sweep) below(q *question) {
 			w.todo = append(w.todo, question{path: q.path.Join(l.Name)})
 		}
 	}
-}
-
-func notThere(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
 
 // list is what the source has in a directory, and the directory itself.
@@ -278,7 +274,7 @@ func (w *sweep) list(ctx context.Context, p change.Path) ([]wire.Listed, error) 
 			if w.Content && l.Attr.IsRegular() {
 				l.Sum, err = wire.SumFile(int(dir.Fd()), name, func(n int) error { return w.pace(ctx, n) })
 				switch {
-				case notThere(err):
+				case scan.NotThere(err):
 					continue
 				case err != nil && ctx.Err() != nil:
 					return nil, err
