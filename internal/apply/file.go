@@ -10,8 +10,8 @@ import (
 	"sersync/internal/filter"
 )
 
-// File is new content on its way to its place. It ends with Place, Keep or Discard; Discard afterwards does nothing. It is for one
-// goroutine.
+// File is new content on its way to its place. It ends with Place, Keep or Discard, whatever they return; Keep and Discard afterwards do nothing. It
+// is for one goroutine.
 type File struct {
 	t    *Tree
 	d    *dir
@@ -138,6 +138,9 @@ func (f *File) stretch() error {
 
 // Keep keeps what there is of a large file for the next try: see Tree.Partial.
 func (f *File) Keep() error {
+	if f.d == nil {
+		return nil
+	}
 	defer f.Discard()
 	err := f.stretch()
 	if err == nil {

@@ -67,6 +67,9 @@ func TestContentThatIsNotAllThereIsNotPlaced(t *testing.T) {
 	if _, err := f.Place(); !errors.Is(err, ErrContent) {
 		t.Errorf("placed: %v", err)
 	}
+	r.must(f.Keep())
+	f.Discard()
+	r.lacks(".sersync-partial")
 	r.has("f", "old")
 	r.clean()
 }

@@ -41,15 +41,16 @@ type Xattr struct {
 // NewReads makes a Reads.
 func NewReads() *Reads { return &Reads{at: map[change.Path]Read{}} }
 
-// Get is what was read of a file since a change happened. A nil Reads has nothing.
-func (r *Reads) Get(p change.Path, seq uint64) (Read, bool) {
+// Get is what was read of a file since the change for which it was looked at, when that look saw the file that was read: somebody else may have
+// been sent what came later, and is not to go back. A nil Reads has nothing.
+func (r *Reads) Get(p change.Path, seen Seen) (Read, bool) {
 	if r == nil {
 		return Read{}, false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	read, ok := r.at[p]
-	return read, ok && read.Seq >= seq
+	return read, ok && seen.Seq > 0 && read.Seq >= seen.Seq && read.Stat == seen.Stat
 }
 
 // Put keeps what was read, for as long as there is room. It keeps a copy of the content.

@@ -66,8 +66,9 @@ type sent struct {
 
 // offer is a file whose content goes over when the target wants it.
 type offer struct {
-	// stat is what it was when it was offered, and tried how often it was.
+	// stat is what it was when it was offered, at, a time of the clock, just before that, and tried how often it was.
 	stat  change.Stat
+	at    int64
 	tried int
 	// signature is what the target has of it; unheeded when there are too many.
 	signature []byte
@@ -239,7 +240,7 @@ func (b *batch) path(p change.Path, seen transport.Seen) error {
 	}
 	b.out = wire.Entry{Path: p}
 	e := &b.out
-	if read, ok := b.Reads.Get(p, seen.Seq); ok && seen.Seq > 0 && b.Op == transport.Update {
+	if read, ok := b.Reads.Get(p, seen); ok && b.Op == transport.Update {
 		e.Attr, e.Inline, e.Content = wire.AttrOf(read.Stat), true, read.Content
 		e.HasXattrs, e.Xattrs = read.HasXattrs, read.Xattrs
 		return b.put(e, sent{path: p})
@@ -293,6 +294,7 @@ func (b *batch) above(p change.Path) error {
 
 // entry sends a path as it is now. What is missing is left as it is over there.
 func (b *batch) entry(p change.Path, tried int) error {
+	at := clock()
 	seen, err := b.looks.Look(p)
 	switch {
 	case err != nil:
@@ -307,7 +309,7 @@ func (b *batch) entry(p change.Path, tried int) error {
 	case seen.Stat.IsRegular() && seen.Stat.Size <= wire.MaxInline:
 		_, err = b.inline(e, p)
 	case seen.Stat.IsRegular():
-		s.offer = &offer{stat: seen.Stat, tried: tried, waiting: true}
+		s.offer = &offer{stat: seen.Stat, at: at, tried: tried, waiting: true}
 		err = b.xattrsAt(e, p)
 	case seen.Stat.IsDir():
 		err = b.xattrsAt(e, p)

@@ -70,7 +70,7 @@ func (b *batch) stream(ctx context.Context, index int, s sent, sig *delta.Signat
 	}
 	file := os.NewFile(uintptr(fd), string(s.path))
 	defer file.Close()
-	if st != s.offer.stat && !longer(s.offer.stat, st) {
+	if st != s.offer.stat && !(longer(s.offer.stat, st) && bornBefore(fd, s.offer.at)) {
 		return errOther
 	}
 	settle(st)

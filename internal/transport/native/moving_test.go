@@ -259,3 +259,58 @@ func TestNothingOutsideOfTheSourceIsSent(t *testing.T) {
 	close(stop)
 	swapping.Wait()
 }
+
+// The number of a file that went is given to another one at once: that it is longer does not make it the same file, which has only grown.
+func TestAFileThatCameLaterIsNotTakenForOneThatGrew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	born := func(at int64) bool {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		return bornBefore(fd, at)
+	}
+	create := func() {
+		if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create()
+	made := time.Now().UnixNano()
+	if born(made - int64(time.Minute)) {
+		t.Error("it was not there a minute ago")
+	}
+	for clock() <= made {
+		continue
+	}
+	offered := clock()
+	if !born(offered) {
+		t.Error("it was there when it was offered")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	create()
+	if born(offered) {
+		t.Error("another one, which came later, is taken for it")
+	}
+}
+
+func TestALargeFileThatCannotTakeItsPlaceFailsForItself(t *testing.T) {
+	r := newRig(t)
+	tr := r.transport(Options{})
+	t.Cleanup(func() { tr.Close() })
+	src, root := source(t)
+	write(t, src, "f", bytes.Repeat([]byte("a"), movingSize))
+	write(t, src, "other", []byte("other"))
+	write(t, r.dir, "f/in/the/way", []byte("x"))
+	report, err := tr.Apply(context.Background(), transport.Batch{Op: transport.UpdateLarge, Root: root, Paths: []change.Path{"f"}, Keep: true})
+	if err != nil || len(report.Failed) != 1 || report.Failed[0].Path != "f" {
+		t.Errorf("report %+v, %v, want f to fail", report, err)
+	}
+	report, err = tr.Apply(context.Background(), transport.Batch{Op: transport.Update, Root: root, Paths: []change.Path{"other"}})
+	if err != nil || len(report.Failed) > 0 {
+		t.Errorf("afterwards: report %+v, %v", report, err)
+	}
+}

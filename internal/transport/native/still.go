@@ -24,8 +24,16 @@ func clock() int64 { return time.Now().Add(-step).UnixNano() }
 // still reports whether a file that was st before it was read, at a time of the clock, and after it, was the same meanwhile for sure.
 func still(st, after change.Stat, at int64) bool { return after == st && st.Ctime < at }
 
-// longer reports whether a file has only grown, as far as can be seen: what it was may be its beginning.
+// longer reports whether a file, if it is the same one, has only grown, as far as can be seen: what it was may be its beginning.
 func longer(st, after change.Stat) bool { return after.Size > st.Size && after.SameFile(st) }
+
+// bornBefore reports whether the file that is open as fd was there at a time of the clock: one that came later may have the number of another one
+// that went. It is not known on every file system.
+func bornBefore(fd int, at int64) bool {
+	var st unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &st)
+	return err == nil && st.Mask&unix.STATX_BTIME != 0 && st.Btime.Sec*1e9+int64(st.Btime.Nsec) < at
+}
 
 // settle waits until a change to a file that was st would show. A clock that is not ours, that of a server of files, may be ahead, and is
 // not waited for for long.
