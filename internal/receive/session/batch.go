@@ -75,7 +75,7 @@ func (b *batch) run(ctx context.Context) error {
 		case *wire.Content, *wire.ContentEnd:
 			err = b.content(ctx, m)
 		case *wire.End:
-			return b.end()
+			return b.end(ctx)
 		default:
 			err = fmt.Errorf("%T in a batch: %w", m, wire.ErrFrame)
 		}
@@ -360,7 +360,7 @@ func (b *batch) move(m *wire.Move) error {
 }
 
 // end finishes the batch and answers it.
-func (b *batch) end() error {
+func (b *batch) end(ctx context.Context) error {
 	if len(b.wanted) > 0 {
 		return fmt.Errorf("a batch ends, and %d files of it are missing: %w", len(b.wanted), wire.ErrFrame)
 	}
@@ -374,7 +374,7 @@ func (b *batch) end() error {
 	}
 	changed := b.c.s.sync.now()
 	if b.refusal == nil && b.Durable {
-		if err := b.c.s.sync.sync(); err != nil {
+		if err := b.c.s.sync.durably(ctx); err != nil {
 			if err := b.refuse(refused(err)); err != nil {
 				return err
 			}

@@ -2,8 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"net"
 	"sync"
 
@@ -20,17 +18,9 @@ type Directory struct {
 
 // Open serves a tree, which belongs to the Directory from now on, until Close. What an end without warning left in it is put in order meanwhile.
 func Open(tree *apply.Tree, o Options) *Directory {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &Directory{server: New(tree, o), tree: tree, cancel: cancel}
 	d.running.Go(func() { d.server.Run(ctx) })
-	d.running.Go(func() {
-		if err := tree.Recover(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			o.Log.Warn("what an end without warning left is not all put in order", "error", err)
-		}
-	})
 	return d
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,7 +42,12 @@ func newServer(t *testing.T, dir string, o Options) *Server {
 	}
 	t.Cleanup(func() { tree.Close() })
 	o.Program, o.Log = "there", slog.New(slog.DiscardHandler)
-	return New(tree, o)
+	s := New(tree, o)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { s.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	return s
 }
 
 // connect is a connection over which nothing was said.

@@ -74,6 +74,9 @@ func New(tree *apply.Tree, o Options) *Server {
 	o.Timeout = orDefault(o.Timeout, time.Minute)
 	o.SyncEvery = orDefault(o.SyncEvery, 5*time.Second)
 	o.SyncBytes = orDefault(o.SyncBytes, 256<<20)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	s := &Server{o: o, tree: tree, targets: map[targetName]*target{}}
 	s.sync = newSyncer(tree, o, s.unsure)
 	return s
@@ -86,8 +89,11 @@ func orDefault[T time.Duration | int64](v, def T) T {
 	return v
 }
 
-// Run brings to the disk what was changed, until ctx ends.
-func (s *Server) Run(ctx context.Context) { s.sync.run(ctx) }
+// Run puts in order what an end without warning left in the directory, and brings to the disk what is changed, until ctx ends.
+func (s *Server) Run(ctx context.Context) {
+	s.sync.recover(ctx, s.o.Log)
+	s.sync.run(ctx)
+}
 
 // Sender is who is at the other end of a connection.
 type Sender struct {

@@ -2,6 +2,8 @@ package session
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -16,8 +18,13 @@ type syncer struct {
 	unsure func() // called when something may be lost
 	wake   chan struct{}
 
+	// recovered is closed when what an end without warning left is in order: until then more of it may be lost with the next one, and nobody is
+	// told that anything is durable.
+	recovered chan struct{}
+
 	mu sync.Mutex
-	// bytes are not on the disk for sure; changed counts what was changed so far, durable what of it is on the disk.
+	// bytes are not on the disk for sure; changed counts what was changed so far, durable what of it is on the disk. The first change is what
+	// somebody did here before us: it is found to be as it should be, and perhaps is not on the disk yet.
 	bytes            int64
 	changed, durable uint64
 	since            time.Time
@@ -25,7 +32,10 @@ type syncer struct {
 }
 
 func newSyncer(tree *apply.Tree, o Options, unsure func()) *syncer {
-	return &syncer{tree: tree, every: o.SyncEvery, most: o.SyncBytes, unsure: unsure, wake: make(chan struct{}, 1), news: make(chan struct{})}
+	return &syncer{
+		tree: tree, every: o.SyncEvery, most: o.SyncBytes, unsure: unsure, wake: make(chan struct{}, 1), recovered: make(chan struct{}),
+		changed: 1, since: time.Now(), news: make(chan struct{}),
+	}
 }
 
 // note says that a batch changed something, with so many bytes.
@@ -57,6 +67,15 @@ func (s *syncer) onDisk() uint64 {
 	return s.durable
 }
 
+// recover puts in order what an end without warning left.
+func (s *syncer) recover(ctx context.Context, log *slog.Logger) {
+	defer close(s.recovered)
+	if err := s.tree.Recover(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		log.Warn("what an end without warning left is not all put in order", "error", err)
+	}
+}
+
+// run syncs when it is time to, until ctx ends.
 func (s *syncer) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -80,6 +99,16 @@ func (s *syncer) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		_ = s.sync() // whoever looks again at what may be lost finds a disk that fails
+	}
+}
+
+// durably syncs for somebody who waits for it.
+func (s *syncer) durably(ctx context.Context) error {
+	select {
+	case <-s.recovered:
+		return s.sync()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
