@@ -156,6 +156,18 @@ func (t *Target) proven(p change.Path) bool {
 	return false
 }
 
+// Comparing implements scan.Index.
+func (j *Journal) Comparing(dir change.Path) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, t := range j.targets {
+		if t.bitsOf(dir)&(change.Entries|change.Extras) == change.Entries {
+			return true
+		}
+	}
+	return false
+}
+
 // bitsOf are the bits with which p is owed.
 func (t *Target) bitsOf(p change.Path) (bits change.Bits) {
 	if o := t.owed[p]; o != nil {

@@ -41,6 +41,10 @@ func (f *findings) add(ctx context.Context, d transport.Difference) error {
 		return f.sender.owed.OweLow(ctx, m)
 	}
 	m.Bits |= change.Was(d.Dir)
+	if d.Dir {
+		// The source may have another one of that name by the time it is looked at.
+		m.Bits |= change.Extras
+	}
 	f.extra++
 	f.extras = append(f.extras, m)
 	if len(f.extras) < extrasMax {

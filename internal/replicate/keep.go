@@ -138,7 +138,8 @@ func (s *Source) fillNew(name string) {
 
 // tear prepares for what was sent last before a kill and is not in the journal.
 func (s *Source) tear(sess *session, l journal.Loaded) {
-	sess.torn = true
+	s.torn.Store(true)
+	sess.observer.SetTorn(true)
 	settle := map[string]time.Duration{}
 	for _, t := range s.options().Targets {
 		s.journal.Open(t.Name).LookAgain()

@@ -36,8 +36,6 @@ type session struct {
 	users sync.WaitGroup
 	// healing: the root was gone; its tree is compared with the index from the start.
 	healing bool
-	// torn: the targets may have more than the index tells of.
-	torn bool
 	// known: the whole source was walked.
 	known atomic.Bool
 	// opened is the kernel's time before anything was watched.
@@ -75,6 +73,7 @@ func newSession(s *Source, root *scan.Root, w watch.Watcher, opts Options) *sess
 				s.brake.loseMount(s.log, p, lost)
 			}
 		})
+	sess.observer.SetTorn(s.torn.Load())
 	return sess
 }
 

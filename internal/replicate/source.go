@@ -61,6 +61,8 @@ type Source struct {
 	notKept error
 	// clean: all that happened before the stop is in the journal.
 	clean atomic.Bool
+	// torn: the targets may have more than the index tells of.
+	torn atomic.Bool
 }
 
 // New checks the options. It opens and starts nothing.

@@ -262,6 +262,10 @@ func (s *sender) sweep(ctx context.Context, c comparison) error {
 		s.sweeps.found()
 		return f.add(ctx, d)
 	})
+	if err == nil && c.shallow {
+		// A directory that came meanwhile, and was taken for the one that the target has, is marked before this comparison is no longer owed.
+		err = sess.barrier(ctx, false)
+	}
 	return errors.Join(err, f.flush(ctx))
 }
 

@@ -181,8 +181,8 @@ func (s *session) prime(ctx context.Context) {
 
 // mended says that the whole source was compared after a kill.
 func (s *session) mended() {
-	if s.torn {
-		s.torn = false
+	if s.src.torn.Swap(false) {
+		s.observer.SetTorn(false)
 		s.src.journal.Twice(nil)
 	}
 }
@@ -215,7 +215,6 @@ func (s *session) newWalk(since time.Time) *scan.Walk {
 	return &scan.Walk{
 		Observer: s.observer,
 		Since:    since,
-		Torn:     s.torn,
 		Cover:    s.watcher.Cover,
 		Done:     s.done,
 	}

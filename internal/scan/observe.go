@@ -42,6 +42,8 @@ type Index interface {
 	Rename(from, to change.Path, since time.Time, least int64) bool
 	// Went reports whether a directory went, at p or above, that a target may still have.
 	Went(p change.Path) bool
+	// Comparing reports whether the entries of a directory, and not what is below them, are to be compared with a target.
+	Comparing(dir change.Path) bool
 }
 
 // Observer looks at paths, compares them with the index and records what it found. A look and
@@ -56,6 +58,8 @@ type Observer struct {
 	// replaced are the directories that were not walked yet since they came to where targets may still have another one, with when
 	// they were found.
 	replaced map[change.Path]time.Time
+	// torn: targets may have more than the index tells of.
+	torn bool
 	// walk is told of directories to be walked: new ones and replaced ones.
 	walk func(p change.Path)
 	// remounted is told of directories that are on another file system than they were.
@@ -85,6 +89,30 @@ func (o *Observer) SetFilter(f *filter.Filter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.filter = f
+}
+
+// SetTorn says whether targets may have more than the index tells of: what was sent last before a kill. What came and went since shows in its
+// directory alone, so that of each directory that is not what it was the entries are compared, whether a walk finds it or an event.
+func (o *Observer) SetTorn(torn bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.torn = torn
+}
+
+// unknown are the bits of what is not what it was when the index was kept: the targets may have something that came after that and is not there any
+// more.
+func (o *Observer) unknown(old, now change.Stat) change.Bits {
+	switch {
+	case !o.torn || old.SameFile(now) && old.Ctime == now.Ctime:
+		return 0
+	case now.IsDir() && !old.SameFile(now):
+		return change.Extras
+	case now.IsDir():
+		return change.Entries
+	case now.IsRegular() && !now.Natural():
+		return change.Content
+	}
+	return 0
 }
 
 // Happened says that something happened at a path.
@@ -151,6 +179,7 @@ func (o *Observer) Recheck(p change.Path) (Seen, error) {
 // refresh renews the rows of directories in which something happened: their times changed with
 // it. No mark is needed for that, a directory goes with what was sent into it.
 func (o *Observer) refresh(l *look, looks *Looks, dirs map[change.Path]struct{}) {
+	since := time.Now()
 	for p := range dirs {
 		old := o.index.Stat(p)
 		if now, err := looks.directory(p); err == nil && now.SameFile(old) {
@@ -158,7 +187,8 @@ func (o *Observer) refresh(l *look, looks *Looks, dirs map[change.Path]struct{})
 			if now.Mode == old.Mode && now.UID == old.UID && now.GID == old.GID {
 				old.Ctime = now.Ctime
 			}
-			l.findings = append(l.findings, Finding{Path: p, Stat: old, Young: l.young(now)})
+			bits := o.unknown(o.index.Stat(p), now)
+			l.findings = append(l.findings, Finding{Path: p, Stat: old, Young: l.young(now), Mark: bits != 0, Since: since, Bits: bits})
 		}
 	}
 }
@@ -204,14 +234,15 @@ func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 	if !old.Exists() && now.IsRegular() && !now.Natural() && o.inReplaced(p) {
 		why |= change.Content
 	}
-	bits := h.Bits | why
+	unknown := o.unknown(old, now)
+	bits := h.Bits | why | unknown
 	if o.filter.OneFileSystem() && old.IsDir() && now.IsDir() && old.Dev != now.Dev {
 		// A mount point came or went. What was below it stays on the targets, and is looked at anew when it can be seen again.
 		l.findings = append(l.findings, Finding{Path: p}, Finding{Path: p, Stat: now, Mark: true, Since: h.Since, Bits: bits})
 		l.walks = append(l.walks, p)
 		return
 	}
-	if !changed && !always {
+	if !changed && !always && unknown == 0 {
 		return
 	}
 	if h.Counted && recounted(old, now) {
@@ -223,6 +254,10 @@ func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 	}
 	if h.Dir && !now.Exists() || old.IsDir() && !now.SameFile(old) {
 		// Whatever the index knows below it: a batch that is on its way may still bring more of it to a target.
+		bits |= change.Extras
+	}
+	if now.IsDir() && !old.Exists() && p != change.Root && o.index.Comparing(p.Parent()) {
+		// The comparison takes it for the one that a target may still have.
 		bits |= change.Extras
 	}
 	if old.IsDir() && !now.SameFile(old) {

@@ -28,9 +28,6 @@ type Walk struct {
 	// Prime fills an index that does not know everything yet: what is new to it is a row and no mark, unless
 	// it changed after Since.
 	Prime bool
-	// Torn says that targets may have more than the index tells of: what was sent last before a kill. What came and went
-	// since shows in its directory alone, so that the entries of each directory that is not what it was are compared.
-	Torn bool
 	// Done is called for each directory that was looked at: with nil when it was read to its end, or is none
 	// any more; otherwise nothing is concluded of what is missing in it.
 	Done func(p change.Path, err error)
@@ -162,10 +159,6 @@ func (w *Walk) self(f *os.File, p change.Path) (kept bool, err error) {
 // found takes one entry of a walk.
 func (w *Walk) found(l *look, seen Seen) {
 	o := w.Observer
-	h := Happened{Since: w.Since}
-	if w.Torn {
-		h.Bits = o.torn(seen)
-	}
 	// What changed after Since did so while nobody watched yet.
 	if w.Prime && seen.Stat.Ctime < w.Since.UnixNano() && !o.index.Stat(seen.At).Exists() {
 		if o.keeps(seen.At, seen.Stat, change.Stat{}, false) {
@@ -173,22 +166,7 @@ func (w *Walk) found(l *look, seen Seen) {
 		}
 		return
 	}
-	o.found(l, seen, h, h.Bits != 0)
-}
-
-// torn are the bits of what changed since the index was kept: the targets may have something that came after that and is
-// not there any more.
-func (o *Observer) torn(seen Seen) change.Bits {
-	old := o.index.Stat(seen.At)
-	switch {
-	case old.SameFile(seen.Stat) && old.Ctime == seen.Stat.Ctime:
-		return 0
-	case seen.Stat.IsDir():
-		return change.Entries
-	case seen.Stat.IsRegular() && !seen.Stat.Natural():
-		return change.Content
-	}
-	return 0
+	o.found(l, seen, Happened{Since: w.Since}, false)
 }
 
 // entries looks at the entries names of the directory that is open as fd, and returns the directories among them.

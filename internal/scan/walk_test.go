@@ -23,6 +23,8 @@ import (
 type memory struct {
 	rows  map[change.Path]change.Stat
 	marks map[change.Path]change.Bits
+	// comparing is a directory whose entries are to be compared with a target.
+	comparing change.Path
 }
 
 func newMemory() *memory {
@@ -88,6 +90,8 @@ func (m *memory) Rename(from, to change.Path, _ time.Time, _ int64) bool {
 }
 
 func (m *memory) Went(change.Path) bool { return false }
+
+func (m *memory) Comparing(dir change.Path) bool { return dir != change.Root && dir == m.comparing }
 
 // tree is a source that is walked against an index.
 type tree struct {
