@@ -141,7 +141,9 @@ func (c *chaos) step() {
 		t.Take(1 + c.r.IntN(6))
 	case 12, 13:
 		marks := flying()
-		t.Changed(paths(marks)...)
+		for _, m := range marks {
+			t.Changed(Changed{Path: m.Path, Bits: change.Bits(c.r.IntN(8))})
+		}
 		t.Ack(marks...)
 	case 14:
 		for _, m := range flying() {
@@ -420,14 +422,14 @@ func TestLookAgainOwesTheLastMinute(t *testing.T) {
 	x := j.Open("x")
 	j.Record(scan.Finding{Path: "old", Stat: fileRow(1), Mark: true, Since: time.Now()})
 	x.Ack(x.Take(1)...)
-	x.Changed("old")
+	x.Changed(Changed{Path: "old"})
 	j.mu.Lock()
 	x.recent[0].second -= 61
 	j.mu.Unlock()
 	for _, p := range []change.Path{"a", "b"} {
 		j.Record(scan.Finding{Path: p, Stat: fileRow(2), Mark: true, Since: time.Now()})
 	}
-	x.Changed("a", "b")
+	x.Changed(Changed{Path: "a"}, Changed{Path: "b", Bits: change.Extras | change.Content})
 	x.Ack(x.Take(2)...)
 	if err := j.Commit(); err != nil {
 		t.Fatal(err)
@@ -435,8 +437,9 @@ func TestLookAgainOwesTheLastMinute(t *testing.T) {
 	again := reread(t, path)
 	for _, target := range []*Target{x, again.Open("x")} {
 		target.LookAgain()
-		if got := paths(target.Take(10)); !slices.Equal(got, []change.Path{"a", "b"}) {
-			t.Errorf("owed again: %q", got)
+		got := target.Take(10)
+		if !slices.Equal(paths(got), []change.Path{"a", "b"}) || got[0].Bits != 0 || got[1].Bits != change.Extras|change.Content {
+			t.Errorf("owed again: %v", got)
 		}
 	}
 }

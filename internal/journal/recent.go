@@ -18,12 +18,20 @@ const (
 // recent are the paths that were changed on the target within one second.
 type recent struct {
 	second int64
-	paths  []change.Path
+	paths  []Changed
+}
+
+// Changed is a path that was changed on a target.
+type Changed struct {
+	Path change.Path
+	// Bits are those of the mark that finds what a loss of power brought back there: Extras where it may be a directory that went, Content where
+	// it may have the size and mtime of what came after it.
+	Bits change.Bits
 }
 
 // Changed says that the paths were changed on the target, before they are acked. What was changed a minute before that is on
 // its disk by now.
-func (t *Target) Changed(paths ...change.Path) {
+func (t *Target) Changed(paths ...Changed) {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
 	second := time.Now().Unix()
@@ -63,7 +71,9 @@ func (t *Target) Goes(p change.Path) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(t.recent, func(r recent) bool { return slices.Contains(r.paths, p) })
+	return slices.ContainsFunc(t.recent, func(r recent) bool {
+		return slices.ContainsFunc(r.paths, func(c Changed) bool { return c.Path == p })
+	})
 }
 
 func (t *Target) dropRecent() {
@@ -101,12 +111,12 @@ func (t *Target) LookAgain() {
 	defer t.j.mu.Unlock()
 	now := time.Now()
 	if n := len(t.recent); n > 0 && t.crowded >= t.recent[n-1].second-int64(recentTime/time.Second) {
-		t.owe(change.Mark{Path: change.Root, Since: now, Bits: change.Tree})
+		t.owe(change.Mark{Path: change.Root, Since: now, Bits: change.Tree | change.Extras})
 	}
 	for _, r := range t.recent {
-		for _, p := range r.paths {
-			if t.owed[p] == nil {
-				t.owe(change.Mark{Path: p, Since: now})
+		for _, c := range r.paths {
+			if o := t.owed[c.Path]; o == nil || c.Bits&^o.Bits != 0 || o.State == InFlight {
+				t.owe(change.Mark{Path: c.Path, Since: now, Bits: c.Bits})
 			}
 		}
 	}

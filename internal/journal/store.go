@@ -371,6 +371,9 @@ func secondKey(second int64) string {
 
 func secondOf(key string) int64 { return int64(binary.BigEndian.Uint64([]byte(key))) }
 
+// recentBits stands before bits, and they before their path: no path begins with it.
+const recentBits = '/'
+
 // recentOp writes what was changed in a second. No path holds a NUL.
 func (t *Target) recentOp(second int64) op {
 	var value []byte
@@ -378,8 +381,11 @@ func (t *Target) recentOp(second int64) op {
 		if r.second != second {
 			continue
 		}
-		for _, p := range r.paths {
-			value = append(append(value, p...), 0)
+		for _, c := range r.paths {
+			if c.Bits != 0 {
+				value = append(value, recentBits, byte(c.Bits))
+			}
+			value = append(append(value, c.Path...), 0)
 		}
 	}
 	key := secondKey(second)
@@ -400,7 +406,11 @@ func (t *targetContents) readRecent(b *bbolt.Bucket) error {
 		}
 		r := recent{second: secondOf(string(k))}
 		for p := range strings.SplitSeq(strings.TrimSuffix(string(value), "\x00"), "\x00") {
-			r.paths = append(r.paths, change.Path(p))
+			c := Changed{Path: change.Path(p)}
+			if len(p) > 1 && p[0] == recentBits {
+				c = Changed{Path: change.Path(p[2:]), Bits: change.Bits(p[1])}
+			}
+			r.paths = append(r.paths, c)
 		}
 		t.recent = append(t.recent, r)
 		return nil

@@ -50,7 +50,9 @@ func (s *sender) move(ctx context.Context, sess *session, moves []transport.Move
 	for i, m := range moves {
 		if done[i] {
 			moved = append(moved, m)
-			s.owed.Changed(append(m.Known, m.To, m.From)...)
+			for _, p := range append(m.Known, m.To, m.From) {
+				s.owed.Changed(journal.Changed{Path: p, Bits: anything})
+			}
 			s.log.Debug("a directory was moved on the target", "from", m.From.String(), "to", m.To.String(), "paths", len(m.Known))
 		}
 	}

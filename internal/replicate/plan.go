@@ -41,6 +41,23 @@ func (r *run) removes() bool {
 	return r.op == transport.Remove || r.op == transport.RemoveExact
 }
 
+// Bits of what may be anything that there was before.
+const anything = change.Extras | change.Content
+
+// before says as what it has to be looked for what the target had at p before the run.
+func (r *run) before(p change.Path) change.Bits {
+	it := r.at[p]
+	switch {
+	case r.removes() || it == nil || !it.stat.IsDir() && !it.stat.IsRegular():
+		return anything
+	case it.stat.IsDir():
+		return 0
+	case r.op == transport.UpdateContent || r.op == transport.UpdateLargeContent || !it.stat.Natural():
+		return anything
+	}
+	return change.Extras
+}
+
 func newRun(op transport.Op) *run {
 	return &run{op: op, at: map[change.Path]*item{}}
 }

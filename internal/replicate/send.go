@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sersync/internal/change"
+	"sersync/internal/journal"
 	"sersync/internal/transport"
 )
 
@@ -161,13 +162,18 @@ func targetError(err error) *transport.Error {
 	return &transport.Error{Kind: transport.Broken, Err: err}
 }
 
-// undurable are the paths of a run that a loss of power may take back on the target. Where the target says what is on its disk, it is all: what
+// undurable is what of a run a loss of power may take back on the target. Where the target says what is on its disk, it is all: what
 // was found there as it should be may have come over another connection a moment ago.
-func (s *sender) undurable(r *run, report transport.Report) []change.Path {
+func (s *sender) undurable(r *run, report transport.Report) []journal.Changed {
+	paths := report.Changed
 	if _, ok := s.opts.Transport.(transport.Syncer); ok {
-		return r.paths()
+		paths = r.paths()
 	}
-	return report.Changed
+	all := make([]journal.Changed, len(paths))
+	for i, p := range paths {
+		all[i] = journal.Changed{Path: p, Bits: r.before(p)}
+	}
+	return all
 }
 
 // losses is how many connections are known that ended before all was on the target's disk.

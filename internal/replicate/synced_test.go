@@ -3,6 +3,8 @@ package replicate_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -10,6 +12,7 @@ import (
 
 	"sersync/internal/change"
 	"sersync/internal/transport"
+	"sersync/internal/watch"
 )
 
 // syncing is a target that says what is on its disk.
@@ -59,14 +62,7 @@ func TestP2WhatIsNotOnTheDiskOfATargetIsSentAgainAfterALossAlsoIfItWasFoundEqual
 		if got := s.sentPaths(); !slices.Contains(got, "a") || !slices.Contains(got, "b") {
 			t.Fatalf("sent %v", got)
 		}
-		fails := true
-		s.set(func(context.Context, transport.Batch) (transport.Report, error) {
-			if fails {
-				fails = false
-				return transport.Report{}, &transport.Error{Kind: transport.Away, Err: errors.New("cut")}
-			}
-			return transport.Report{}, nil
-		})
+		s.lose()
 		f.write("c")
 		f.rest(10 * time.Second)
 		got := s.sentPaths()
@@ -88,14 +84,7 @@ func TestP3WhatIsOnTheDiskOfATargetIsNotSentAgainAfterALoss(t *testing.T) {
 		f.rest(10 * time.Second)
 		s.take()
 		s.say(time.Now(), 0)
-		fails := true
-		s.set(func(context.Context, transport.Batch) (transport.Report, error) {
-			if fails {
-				fails = false
-				return transport.Report{}, &transport.Error{Kind: transport.Away, Err: errors.New("cut")}
-			}
-			return transport.Report{}, nil
-		})
+		s.lose()
 		f.write("c")
 		f.rest(10 * time.Second)
 		if got := s.sentPaths(); slices.Contains(got, "a") || slices.Contains(got, "b") {
@@ -127,6 +116,78 @@ func TestP2AConnectionThatIsLostDuringABatchIsNoticedByTheBatch(t *testing.T) {
 		}
 		if times < 2 {
 			t.Errorf("it was sent %d times, want again after the loss", times)
+		}
+	})
+}
+
+// lose has the next batch end with the connection.
+func (s *syncing) lose() {
+	fails := true
+	s.set(func(context.Context, transport.Batch) (transport.Report, error) {
+		if fails {
+			fails = false
+			return transport.Report{}, &transport.Error{Kind: transport.Away, Err: errors.New("cut")}
+		}
+		return transport.Report{}, nil
+	})
+}
+
+// A loss of power brings back a directory that was removed; when the source has another one of that name by then, what it lacks must go.
+func TestP2ADirectoryThatALossMayBringBackIsComparedWhenItWasMadeAnew(t *testing.T) {
+	var s *syncing
+	inBubble(t, withSyncing(&s), func(f *fake) {
+		s.say(time.Now().Add(-time.Hour), 0)
+		f.write("d/old")
+		f.rest(10 * time.Second)
+		if err := os.RemoveAll(filepath.Join(f.dir, "d")); err != nil {
+			t.Fatal(err)
+		}
+		f.happened(watch.Removed, "d")
+		f.rest(10 * time.Second)
+		f.write("d/new")
+		f.rest(10 * time.Second)
+		var compared []change.Path
+		s.fakeTransport.mu.Lock()
+		s.sweep = func(_ context.Context, w transport.Sweep, _ func(transport.Difference) error) error {
+			if w.Extras {
+				compared = append(compared, w.Under...)
+			}
+			return nil
+		}
+		s.fakeTransport.mu.Unlock()
+		s.lose()
+		f.write("c")
+		f.rest(10 * time.Second)
+		if !slices.Contains(compared, "d") {
+			t.Errorf("after the loss %v were compared, want d", compared)
+		}
+	})
+}
+
+// What a loss of power brings back may have size and mtime of what came after it, where that had not got them by being written.
+func TestP2ContentWhoseTimeWasSetIsComparedAfterALoss(t *testing.T) {
+	var s *syncing
+	inBubble(t, withSyncing(&s), func(f *fake) {
+		s.say(time.Now().Add(-time.Hour), 0)
+		at := time.Unix(1_500_000_000, 0)
+		f.write("plain", "set")
+		if err := os.Chtimes(filepath.Join(f.dir, "set"), at, at); err != nil {
+			t.Fatal(err)
+		}
+		f.happened(watch.Attrib, "set")
+		f.rest(10 * time.Second)
+		s.take()
+		s.lose()
+		f.write("c")
+		f.rest(10 * time.Second)
+		var contents []change.Path
+		for _, c := range s.take() {
+			if c.op == transport.UpdateContent {
+				contents = append(contents, c.paths...)
+			}
+		}
+		if !slices.Equal(contents, []change.Path{"set"}) {
+			t.Errorf("after the loss %v were compared by content, want set alone", contents)
 		}
 	})
 }
