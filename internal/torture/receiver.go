@@ -130,6 +130,20 @@ func (r *receiver) stop() error {
 	return awaitGone(started)
 }
 
+// crashed is what a process of it said last that ended for a fault of its own; empty when none did.
+func (r *receiver) crashed() (string, error) {
+	text, err := os.ReadFile(r.path("log"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("read log of a receiver: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "panic: ") || strings.Contains(line, "fatal error: ") {
+			return strings.TrimSpace(line), nil
+		}
+	}
+	return "", nil
+}
+
 // end stops it as a service manager does.
 func (r *receiver) end() error {
 	r.mu.Lock()

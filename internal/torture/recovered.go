@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"sersync/internal/config"
 	"sersync/internal/daemon"
@@ -112,8 +113,8 @@ func (t *torture) quietThere(g *target) error {
 func temporaries(dir string) (all []string, err error) {
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
-		case errors.Is(err, os.ErrNotExist):
-			return nil // it went meanwhile
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+			return nil // it went meanwhile, or is a file by now
 		case err != nil:
 			return err
 		case strings.HasPrefix(d.Name(), filter.TempPrefix):
@@ -143,6 +144,13 @@ func (t *torture) endAll() error {
 		if r, ok := g.server.(*receiver); ok {
 			if err := r.end(); err != nil {
 				return err
+			}
+			said, err := r.crashed()
+			if err != nil {
+				return err
+			}
+			if said != "" {
+				t.found(fmt.Sprintf("a process of the receiver of target %d crashed: %s", i+1, said))
 			}
 		}
 		left, err := temporaries(g.tree)

@@ -101,6 +101,11 @@ func (t *torture) compareAll(ctx context.Context) error {
 			return err
 		}
 		left := first
+		if g.ours() {
+			if left, err = t.settled(ctx, source, g, left); err != nil {
+				return err
+			}
+		}
 		for until := t.harmed.Add(secondLook); !g.ours() && len(left) > 0 && time.Now().Before(until); {
 			if !pause(ctx, time.Second) {
 				return context.Cause(ctx)
@@ -124,6 +129,23 @@ func (t *torture) compareAll(ctx context.Context) error {
 		t.report(i, left)
 	}
 	return nil
+}
+
+// glance is how long the time of a directory of our own receiver may be another one: while a temporary name goes from it.
+const glance = 2 * time.Second
+
+// settled is what of left a target of our own still differs in a moment later.
+func (t *torture) settled(ctx context.Context, source map[string]string, g *target, left []string) ([]string, error) {
+	for until := time.Now().Add(glance); len(left) > 0 && time.Now().Before(until); {
+		if !pause(ctx, glance/20) {
+			return nil, context.Cause(ctx)
+		}
+		var err error
+		if left, err = t.compare(source, g); err != nil {
+			return nil, err
+		}
+	}
+	return left, nil
 }
 
 // report shows in what a target differs.
