@@ -26,6 +26,14 @@ func (it *item) clears() bool {
 	return slices.ContainsFunc(it.marks, func(m change.Mark) bool { return m.Bits&change.Extras != 0 })
 }
 
+// compares are the bits with which the path is compared with the target.
+func (it *item) compares() (bits change.Bits) {
+	for _, m := range slices.Concat(it.marks, it.compared) {
+		bits |= m.Bits & (change.Extras | change.Entries)
+	}
+	return bits
+}
+
 // run is what becomes one batch of a transport.
 type run struct {
 	op    transport.Op
@@ -51,7 +59,8 @@ func (r *run) before(p change.Path) change.Bits {
 	case r.removes() || it == nil || !it.stat.IsDir() && !it.stat.IsRegular():
 		return anything
 	case it.stat.IsDir():
-		return 0
+		// What was not found in it may come back.
+		return it.compares()
 	case r.op == transport.UpdateContent || r.op == transport.UpdateLargeContent || !it.stat.Natural():
 		return anything
 	}
