@@ -33,8 +33,9 @@ type batch struct {
 	moves []move
 	// refusal is why nothing more is done.
 	refusal *wire.Refused
-	changed bool
-	bytes   int64
+	// changed: something here may be another one now; noted: whoever syncs knows.
+	changed, noted bool
+	bytes          int64
 	// held is about how much memory is kept of what came in.
 	held int
 }
@@ -55,6 +56,8 @@ func newBatch(c *conn, m *wire.Begin) *batch { return &batch{c: c, Begin: m} }
 // run takes the batch to its end. An error is one of the connection; there is nothing to go on with then.
 func (b *batch) run(ctx context.Context) error {
 	defer b.forget()
+	// What a batch without an end has done is found as it should be by the next one, and is not on the disk either.
+	defer b.note()
 	if err := b.ready(); err != nil {
 		return err
 	}
@@ -210,6 +213,7 @@ func (b *batch) directory(m *wire.Entry, index int) error {
 	if err != nil {
 		return b.outcome(index, false, done, err)
 	}
+	b.changed = b.changed || done.Changed
 	b.dirs = append(b.dirs, directory{entry: *m, index: index, made: done.Changed})
 	return nil
 }
@@ -284,7 +288,7 @@ func (b *batch) write(m *wire.Entry, a apply.Attr) (apply.Done, error) {
 
 // outcome tells what became of a path.
 func (b *batch) outcome(index int, sent bool, done apply.Done, err error) error {
-	if done.Changed {
+	if done.Changed || err != nil {
 		b.changed = true
 	}
 	if err != nil {
@@ -369,9 +373,7 @@ func (b *batch) end(ctx context.Context) error {
 			return err
 		}
 	}
-	if b.changed {
-		b.c.s.sync.note(b.bytes)
-	}
+	b.note()
 	changed := b.c.s.sync.now()
 	if b.refusal == nil && b.Durable {
 		if err := b.c.s.sync.durably(ctx); err != nil {
@@ -385,6 +387,14 @@ func (b *batch) end(ctx context.Context) error {
 		return err
 	}
 	return b.c.say(&wire.Done{})
+}
+
+// note tells whoever syncs that there is something to sync.
+func (b *batch) note() {
+	if b.changed && !b.noted {
+		b.noted = true
+		b.c.s.sync.note(b.bytes)
+	}
 }
 
 // attributes gives the directories theirs, those below others first.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -60,5 +61,22 @@ func TestP2WhatIsFoundAsItShouldBeIsDurableOnlyAfterASync(t *testing.T) {
 			t.Fatal(err)
 		}
 		said = []wire.Message{m}
+	}
+}
+
+// Whoever sends again what a batch without an end has done finds it as it should be.
+func TestP2WhatABatchWithoutAnEndHasDoneWaitsForASync(t *testing.T) {
+	dir := t.TempDir()
+	s := newServer(t, dir, Options{SyncEvery: time.Hour})
+	before := s.sync.now()
+	p := greeted(t, s, dir)
+	p.say(&wire.Begin{Op: transport.Update}, &wire.Entry{Path: "d", Attr: dirAttr})
+	p.nc.(*net.TCPConn).CloseWrite()
+	_ = p.ends()
+	if _, err := os.Stat(filepath.Join(dir, "d")); err != nil {
+		t.Fatal(err)
+	}
+	if now := s.sync.now(); now != before+1 {
+		t.Errorf("%d changes wait for a sync, want %d", now, before+1)
 	}
 }
