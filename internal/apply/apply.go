@@ -84,9 +84,11 @@ type Tree struct {
 	token   string
 	counter atomic.Uint64
 	// lasting: there is a disk that a loss of power can part from what readers see, and it tells when a file was born.
-	lasting  bool
-	waiting  waiting
-	grains   grains
+	lasting bool
+	waiting waiting
+	grains  grains
+	// maker is whose a file was that was made here last: whose the next one is, in most cases.
+	maker    atomic.Pointer[owner]
 	recovery recovery
 	// times is held while times of directories are set.
 	times sync.Mutex

@@ -15,6 +15,31 @@ const setIDs = unix.S_ISUID | unix.S_ISGID
 // the ACL, whose mask it is; the time last. What cannot ever be done is a limit.
 func (t *Tree) dress(n node, st *unix.Stat_t, p change.Path, a *Attr) (Done, error) {
 	w := wardrobe{t: t, n: n, st: st, p: p, a: a}
+	return w.dress()
+}
+
+// dressNew is dress of a regular file that was just made in d. Where it is given away anyhow, what it has is not asked for: to set that costs
+// no more.
+func (t *Tree) dressNew(n node, d *dir, p change.Path, a *Attr) (Done, error) {
+	w := wardrobe{t: t, n: n, st: &unix.Stat_t{Mode: unix.S_IFREG, Dev: d.dev}, p: p, a: a}
+	usual := t.maker.Load()
+	if t.o.Owners && usual != nil && *usual != (owner{a.UID, a.GID}) && n.chown(int(a.UID), int(a.GID)) == nil {
+		w.st.Uid, w.st.Gid, w.unseen = a.UID, a.GID, true
+		return w.dress()
+	}
+	if err := unix.Fstat(n.fd, w.st); err != nil {
+		return Done{}, err
+	}
+	if made := (owner{w.st.Uid, w.st.Gid}); usual == nil || *usual != made {
+		t.maker.Store(&made)
+	}
+	return w.dress()
+}
+
+// owner is that of a file.
+type owner struct{ uid, gid uint32 }
+
+func (w *wardrobe) dress() (Done, error) {
 	for _, step := range []func() error{w.owner, w.xattrs, w.mode, w.mtime} {
 		if err := step(); err != nil {
 			return w.done, err
@@ -31,6 +56,8 @@ type wardrobe struct {
 	p    change.Path
 	a    *Attr
 	done Done
+	// unseen: of mode and time st says nothing.
+	unseen bool
 }
 
 // take sorts the outcome of setting something: changed, a limit, or a failure.
@@ -80,7 +107,7 @@ func (w *wardrobe) mode() error {
 	if !kept {
 		w.limit(fmt.Errorf("set mode of %q: %w", string(w.p), ErrSetID))
 	}
-	if w.st.Mode&0o7777 == want {
+	if w.st.Mode&0o7777 == want && !w.unseen {
 		return nil
 	}
 	err := w.take("mode", w.n.chmod(want))
@@ -109,7 +136,7 @@ func (t *Tree) permissions(a *Attr, st *unix.Stat_t) (mode uint32, kept bool) {
 func (w *wardrobe) mtime() error {
 	before := w.st.Mtim.Nano()
 	grain, known := w.t.grains.of(w.st.Dev)
-	if before == w.a.Mtime || known && before == grain.store(w.a.Mtime) {
+	if !w.unseen && (before == w.a.Mtime || known && before == grain.store(w.a.Mtime)) {
 		return nil
 	}
 	done := w.done
@@ -122,7 +149,7 @@ func (w *wardrobe) mtime() error {
 		return fmt.Errorf("set time: %w", err)
 	}
 	w.t.grains.learn(w.st.Dev, w.a.Mtime, st.Mtim.Nano())
-	if st.Mtim.Nano() == before {
+	if !w.unseen && st.Mtim.Nano() == before {
 		w.done = done
 	}
 	return nil

@@ -120,11 +120,7 @@ func (f *File) dress() (Done, error) {
 	if err := f.stretch(); err != nil {
 		return Done{}, err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(f.fd, &st); err != nil {
-		return Done{}, err
-	}
-	return f.t.dress(node{fd: f.fd, files: f.t.o.OpenFiles}, &st, f.p, &f.a)
+	return f.t.dressNew(node{fd: f.fd, files: f.t.o.OpenFiles}, f.d, f.p, &f.a)
 }
 
 // stretch makes a hole of what is at the end.

@@ -18,7 +18,11 @@ func (t *Tree) Look(p change.Path) (change.Stat, error) {
 		err = unix.Fstat(t.top.fd, &st)
 	} else {
 		err = t.within(p, func(d *dir, name string) error {
-			return unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+			err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+			if err == unix.ENOENT && d != t.top && !d.removed() {
+				return nil // and so what it is in is there as well, up to the root
+			}
+			return err
 		})
 	}
 	switch {

@@ -95,10 +95,7 @@ func (t *Tree) reapAll() error {
 			return errors.Join(errs...)
 		}
 		err := t.reap(at, names)
-		if err == nil {
-			names = nil
-		}
-		w.gone(at, names)
+		w.gone(at, names, err != nil)
 		w.moving.Unlock()
 		errs = append(errs, err)
 	}

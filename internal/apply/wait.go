@@ -11,9 +11,11 @@ import (
 )
 
 const (
-	// What may wait for a Sync: past a bound one is done at once.
-	maxWaiting      = 8192
-	maxWaitingBytes = 256 << 20
+	// What may wait for a Sync: past a bound one is done at once, and what is to be put waits for that. Past half of it the tree is Crowded.
+	maxWaiting      = 32 << 10
+	maxWaitingBytes = 512 << 20
+	// reapMax is how many names are removed from a directory at a time: whoever sets its time waits for that.
+	reapMax = 64
 )
 
 // waiting are the temporary names that go after the next Sync, by directory: old versions of what was replaced, and second names of
@@ -26,11 +28,12 @@ type waiting struct {
 	moving sync.RWMutex
 	mu     sync.Mutex
 	names  map[change.Path][]string
-	// going are those that the Sync that runs removes.
-	going  map[change.Path][]string
-	mounts map[uint64]change.Path
-	count  int // of names
-	bytes  int64
+	// going are those that the Sync that runs removes, freeing that it has any and is not over.
+	going   map[change.Path][]string
+	freeing bool
+	mounts  map[uint64]change.Path
+	count   int // of names
+	bytes   int64
 	// freed counts the Syncs that removed something.
 	freed uint64
 }
@@ -44,11 +47,16 @@ func (t *Tree) wait(d *dir, tmp string, bytes int64) {
 	w.bytes += bytes
 }
 
-func (w *waiting) full() bool {
+func (w *waiting) full() bool { return w.beyond(maxWaiting, maxWaitingBytes) }
+
+func (w *waiting) beyond(names int, bytes int64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.count > maxWaiting || w.bytes > maxWaitingBytes
+	return w.count > names || w.bytes > bytes
 }
+
+// Crowded reports whether so much waits for a Sync that one should be done, beside all else, before somebody has to wait for it.
+func (t *Tree) Crowded() bool { return t.waiting.beyond(maxWaiting/2, maxWaitingBytes/2) }
 
 // touch notes that something was changed in d. It is done after the change: a Sync that came between would forget it.
 func (t *Tree) touch(d *dir) {
@@ -73,7 +81,7 @@ func (w *waiting) has(p change.Path) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if p == change.Root {
-		return w.count > 0 || len(w.going) > 0
+		return w.count > 0 || w.freeing
 	}
 	mine := isFor(p)
 	return slices.ContainsFunc(w.names[p.Parent()], mine) || slices.ContainsFunc(w.going[p.Parent()], mine)
@@ -140,26 +148,33 @@ func (w *waiting) begin() (mounts map[uint64]change.Path, bytes int64, some bool
 	defer w.mu.Unlock()
 	mounts, bytes = w.mounts, w.bytes
 	w.going, w.names, w.mounts, w.count, w.bytes = w.names, nil, nil, 0, 0
-	return mounts, bytes, len(w.going) > 0
+	w.freeing = len(w.going) > 0
+	return mounts, bytes, w.freeing
 }
 
-// next is a directory in which names are going.
+// next is a directory in which names are going, with some of them.
 func (w *waiting) next() (at change.Path, names []string, some bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for at, names := range w.going {
-		return at, names, true
+		return at, names[:min(len(names), reapMax)], true
 	}
 	return "", nil, false
 }
 
-// gone notes that nothing is going any more in a directory. What is left waits for the next Sync.
-func (w *waiting) gone(at change.Path, left []string) {
+// gone notes that what next named is not going any more. When it is left, it waits for the next Sync, with all that was going there.
+func (w *waiting) gone(at change.Path, names []string, left bool) {
 	w.mu.Lock()
-	delete(w.going, at)
+	rest := w.going[at][len(names):]
+	if left {
+		names, rest = w.going[at], nil
+	}
+	if w.going[at] = rest; len(rest) == 0 {
+		delete(w.going, at)
+	}
 	w.mu.Unlock()
-	if len(left) > 0 {
-		w.add(at, left)
+	if left {
+		w.add(at, names)
 	}
 }
 
@@ -173,7 +188,7 @@ func (w *waiting) freedSoFar() uint64 {
 func (w *waiting) end(failed bool, mounts map[uint64]change.Path, bytes int64) {
 	w.mu.Lock()
 	left := w.going
-	w.going = nil
+	w.going, w.freeing = nil, false
 	w.freed++
 	w.mu.Unlock()
 	if !failed {

@@ -28,8 +28,10 @@ func (w *wardrobe) xattrs() error {
 	if err != nil {
 		return w.take("extended attributes", err)
 	}
+	if len(has)+len(w.a.Xattrs) == 0 {
+		return nil
+	}
 	name := w.n.proc()
-	before := len(w.done.Limits)
 	for _, x := range w.a.Xattrs {
 		value, there := has[x.Name]
 		delete(has, x.Name)
@@ -49,7 +51,7 @@ func (w *wardrobe) xattrs() error {
 		}
 	}
 	// An ACL changes the mode.
-	if st, err := w.n.stat(); err == nil && (w.done.Changed || len(w.done.Limits) > before) {
+	if st, err := w.n.stat(); err == nil {
 		w.st.Mode = st.Mode
 	}
 	return nil

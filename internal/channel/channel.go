@@ -60,20 +60,20 @@ type Login struct {
 	ServerName string
 }
 
-// Client secures conn and logs in. The connection that it returns is a *tls.Conn; what is written to it travels together with the end of the login.
+// Client secures conn and logs in. What is written first to the connection that it returns travels together with the end of the login.
 // The context is for the login alone. With an error, conn is closed; it is an *Error, or the context's own when that was cancelled.
 func Client(ctx context.Context, conn net.Conn, l Login) (net.Conn, error) {
-	var secured *tls.Conn
+	s := &secured{below: &gather{Conn: conn}}
 	err := bounded(ctx, conn, func(context.Context) (err error) {
 		if err = l.check(); err == nil {
-			secured, err = l.in(conn)
+			s.Conn, err = l.in(s.below)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("log in to module %q: %w", l.Module, err)
 	}
-	return secured, nil
+	return s, nil
 }
 
 // bounded runs a login, which the end of ctx ends at once by closing conn. So does a failure.

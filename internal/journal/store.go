@@ -2,7 +2,6 @@ package journal
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -35,6 +34,14 @@ var (
 
 // lockTime is how long a file is waited for that another process has open.
 const lockTime = time.Second
+
+const (
+	// mapped is how much of the file has a place in memory from the start, in bytes, whether it is there or not: to find another place while
+	// a transaction is written costs more than the transaction.
+	mapped = 64 << 20
+	// growth is how much larger than needed the file is made, in bytes.
+	growth = 1 << 20
+)
 
 // store is the file of a journal: a B+tree whose transactions are all there or not at all, after a power cut too.
 type store struct {
@@ -87,7 +94,7 @@ func guarded(do func() error) (err error) {
 func openStore(path string, mmapFlags int) (s *store, err error) {
 	err = guarded(func() error {
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-			Timeout: lockTime, FreelistType: bbolt.FreelistMapType, NoStatistics: true, MmapFlags: mmapFlags,
+			Timeout: lockTime, FreelistType: bbolt.FreelistMapType, NoStatistics: true, MmapFlags: mmapFlags, InitialMmapSize: mapped,
 			OpenFile: func(name string, flags int, perm os.FileMode) (*os.File, error) {
 				return os.OpenFile(name, flags|unix.O_NOFOLLOW, perm)
 			},
@@ -95,6 +102,7 @@ func openStore(path string, mmapFlags int) (s *store, err error) {
 		if err != nil {
 			return err
 		}
+		db.AllocSize = growth
 		info, err := os.Lstat(path)
 		if err != nil {
 			db.Close()
@@ -232,7 +240,7 @@ func clearBelow(b *bbolt.Bucket, dir change.Path) error {
 
 // sortOps puts ops in the order of the tree, so that each page is written once.
 func sortOps(ops []op) {
-	slices.SortFunc(ops, func(a, b op) int { return cmp.Compare(a.key, b.key) })
+	slices.SortFunc(ops, func(a, b op) int { return strings.Compare(a.key, b.key) })
 }
 
 // contents are what a file held.

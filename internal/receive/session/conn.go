@@ -59,8 +59,23 @@ func (c *conn) tell(changed uint64) (bool, error) {
 	}
 	last := c.recent[n-1].batch
 	c.recent = c.recent[n:]
-	_ = c.nc.SetWriteDeadline(time.Now().Add(c.s.o.Timeout))
 	return true, c.w.Write(&wire.Durable{Batch: last})
+}
+
+// bounded is a connection each read and each write of which may last so long: messages that are in a buffer need no clock.
+type bounded struct {
+	net.Conn
+	timeout time.Duration
+}
+
+func (b bounded) Read(p []byte) (int, error) {
+	_ = b.SetReadDeadline(time.Now().Add(b.timeout))
+	return b.Conn.Read(p)
+}
+
+func (b bounded) Write(p []byte) (int, error) {
+	_ = b.SetWriteDeadline(time.Now().Add(b.timeout))
+	return b.Conn.Write(p)
 }
 
 func poke(c chan struct{}) {
@@ -116,7 +131,6 @@ func (c *conn) serve(ctx context.Context) error {
 
 // hello reads the greeting, and refuses one that is not understood.
 func (c *conn) hello() (m *wire.Hello, version int, err error) {
-	_ = c.nc.SetReadDeadline(time.Now().Add(c.s.o.Timeout))
 	first, err := c.r.Read()
 	if err != nil {
 		return nil, 0, err
@@ -143,7 +157,6 @@ func (c *conn) read() (wire.Message, error) {
 			return nil, err
 		}
 	}
-	_ = c.nc.SetReadDeadline(time.Now().Add(c.s.o.Timeout))
 	return c.r.Read()
 }
 
@@ -151,7 +164,6 @@ func (c *conn) read() (wire.Message, error) {
 func (c *conn) put(m wire.Message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.nc.SetWriteDeadline(time.Now().Add(c.s.o.Timeout))
 	return c.w.Write(m)
 }
 
@@ -159,7 +171,6 @@ func (c *conn) flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.spoke = time.Now()
-	_ = c.nc.SetWriteDeadline(c.spoke.Add(c.s.o.Timeout))
 	return c.w.Flush()
 }
 

@@ -106,9 +106,10 @@ type Sender struct {
 // Serve serves one connection until it ends, or ctx does. It closes it.
 func (s *Server) Serve(ctx context.Context, nc net.Conn, who Sender) error {
 	within, cancel := context.WithCancel(ctx)
+	way := bounded{nc, s.o.Timeout}
 	c := &conn{
 		s: s, nc: nc, who: who,
-		r: wire.NewReader(wire.NewUnpacker(bufio.NewReaderSize(nc, readSize))), w: wire.NewWriter(nc), cancel: cancel, over: make(chan struct{}),
+		r: wire.NewReader(wire.NewUnpacker(bufio.NewReaderSize(way, readSize))), w: wire.NewWriter(way), cancel: cancel, over: make(chan struct{}),
 	}
 	defer close(c.over)
 	defer c.close()

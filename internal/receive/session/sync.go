@@ -48,10 +48,13 @@ func (s *syncer) note(bytes int64) {
 	}
 	s.changed++
 	s.bytes += bytes
-	if first || s.bytes >= s.most {
+	if first || s.due() {
 		poke(s.wake)
 	}
 }
+
+// due reports whether so much was changed that no time is waited for. The caller holds mu.
+func (s *syncer) due() bool { return s.bytes >= s.most || s.tree.Crowded() }
 
 // now is what durable has to be for all that was changed so far to be on the disk.
 func (s *syncer) now() uint64 {
@@ -84,7 +87,7 @@ func (s *syncer) run(ctx context.Context) {
 		wait := time.Hour
 		if s.changed > s.durable {
 			wait = time.Until(s.since.Add(s.every))
-			if s.bytes >= s.most {
+			if s.due() {
 				wait = 0
 			}
 		}

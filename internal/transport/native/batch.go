@@ -36,9 +36,9 @@ type batch struct {
 	looks *scan.Looks
 	// parents are the directories above the paths that went along.
 	parents map[change.Path]struct{}
-	// buf and second are for small files, out is for what goes over next.
-	buf, second []byte
-	out         wire.Entry
+	// small is for small files, out is for what goes over next.
+	small buffers
+	out   wire.Entry
 
 	mu sync.Mutex
 	// sent are the paths in the order in which they went over: the index in a Result or a Want.
@@ -331,9 +331,6 @@ var errOther = errors.New("it is something else by now")
 
 // inline reads a small file into an entry, and says what it is.
 func (b *batch) inline(e *wire.Entry, p change.Path) (change.Stat, error) {
-	if b.buf == nil {
-		b.buf, b.second = make([]byte, wire.MaxInline), make([]byte, wire.MaxInline)
-	}
 	for range tries {
 		st, err := b.read(e, p)
 		if !errors.Is(err, errMoves) {
@@ -352,7 +349,7 @@ func (b *batch) read(e *wire.Entry, p change.Path) (change.Stat, error) {
 	if !st.IsRegular() || st.Size > wire.MaxInline {
 		return st, errOther
 	}
-	if e.Content, err = readStill(fd, st, b.buf, b.second); err != nil {
+	if e.Content, err = b.small.readStill(fd, st); err != nil {
 		return st, err
 	}
 	if err := b.xattrs(e, fd); err != nil {

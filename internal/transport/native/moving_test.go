@@ -3,8 +3,10 @@ package native
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -150,7 +152,7 @@ func TestASmallFileThatIsReadTwiceIsStill(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := readStill(fd, st, make([]byte, 200), make([]byte, 200))
+		got, err := new(buffers).readStill(fd, st)
 		if err != nil || !bytes.Equal(got, content) {
 			t.Fatalf("read %q, %v", got, err)
 		}
@@ -158,7 +160,7 @@ func TestASmallFileThatIsReadTwiceIsStill(t *testing.T) {
 		if err := os.WriteFile(path, []byte("less"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := readStill(fd, st, make([]byte, 200), make([]byte, 200)); err != errMoves {
+		if got, err := new(buffers).readStill(fd, st); err != errMoves {
 			t.Fatalf("a file that has become shorter is read as %q, %v", got, err)
 		}
 		unix.Close(fd)
@@ -312,5 +314,26 @@ func TestALargeFileThatCannotTakeItsPlaceFailsForItself(t *testing.T) {
 	report, err = tr.Apply(context.Background(), transport.Batch{Op: transport.Update, Root: root, Paths: []change.Path{"other"}})
 	if err != nil || len(report.Failed) > 0 {
 		t.Errorf("afterwards: report %+v, %v", report, err)
+	}
+}
+
+// With much memory for each change the garbage collector runs during many of them, and they take milliseconds.
+func TestASmallChangeTakesLittleMemory(t *testing.T) {
+	r := newRig(t)
+	tr := r.transport(Options{})
+	defer tr.Close()
+	src, root := source(t)
+	const changes, most = 50, 40 << 10
+	var before, after runtime.MemStats
+	for n := range changes + 1 {
+		if n == 1 { // the first one makes the connection
+			runtime.ReadMemStats(&before)
+		}
+		write(t, src, "f", []byte(fmt.Sprint("version ", n)))
+		send(t, tr, transport.Batch{Op: transport.Update, Root: root, Paths: []change.Path{"f"}})
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / changes; each > most {
+		t.Errorf("both sides took %d bytes for each change, want %d at the most", each, most)
 	}
 }

@@ -231,6 +231,33 @@ func TestEachBatchComesToTheDiskByItself(t *testing.T) {
 	}
 }
 
+// What was replaced keeps its space until a sync: much of it is not kept until it is time for one.
+func TestMuchThatWasReplacedIsBroughtToTheDiskBeforeItsTime(t *testing.T) {
+	r := newRigOf(t, t.TempDir(), session.Options{SyncEvery: never})
+	tr := r.transport(Options{})
+	defer tr.Close()
+	src, root := source(t)
+	write(t, src, "f", []byte("x"))
+	old, err := os.Create(filepath.Join(r.dir, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	if err := unix.Fallocate(int(old.Fd()), 0, 0, 300<<20); err != nil {
+		t.Fatal(err)
+	}
+	send(t, tr, transport.Batch{Op: transport.Update, Root: root, Paths: []change.Path{"f"}})
+	acked := time.Now()
+	poll(t, "the disk", func() bool {
+		at, _ := tr.Synced()
+		return at.After(acked)
+	})
+	var st unix.Stat_t
+	if err := unix.Fstat(int(old.Fd()), &st); err != nil || st.Nlink != 0 {
+		t.Errorf("the old version has %d names, %v", st.Nlink, err)
+	}
+}
+
 func TestWhatIsEqualStaysTheFileThatItIs(t *testing.T) {
 	r := newRig(t)
 	tr := r.transport(Options{})

@@ -3,6 +3,7 @@ package native
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,10 +47,19 @@ func settle(st change.Stat) {
 // errMoves: the file changes while it is read.
 var errMoves = errors.New("it changes all the time while it is read")
 
-// readStill reads a small file of which fd is open and st is known, or errMoves.
-func readStill(fd int, st change.Stat, buf, second []byte) ([]byte, error) {
+// buffers are for two readings of a small file, one small file after the other. They are as long as the longest was: with much room made for
+// each change, the garbage collector would be at work during many of them.
+type buffers struct{ first, second []byte }
+
+func room(buf *[]byte, size int64) []byte {
+	*buf = slices.Grow((*buf)[:0], int(size))
+	return (*buf)[:size]
+}
+
+// readStill reads a small file of which fd is open and st is known, or errMoves. What it returns is there until the next call.
+func (bufs *buffers) readStill(fd int, st change.Stat) ([]byte, error) {
 	at := clock()
-	b, after, err := readAll(fd, buf[:st.Size])
+	b, after, err := readAll(fd, room(&bufs.first, st.Size))
 	switch {
 	case err != nil:
 		return nil, err
@@ -60,7 +70,7 @@ func readStill(fd int, st change.Stat, buf, second []byte) ([]byte, error) {
 	case after != st && !longer(st, after):
 		return nil, errMoves
 	}
-	again, after, err := readAll(fd, second[:st.Size])
+	again, after, err := readAll(fd, room(&bufs.second, st.Size))
 	switch {
 	case err != nil:
 		return nil, err
