@@ -8,12 +8,14 @@ import (
 	"sersync/internal/change"
 )
 
-// Moved is a directory that a target has at From, and that is at To at the source by now. It is a hint, in memory alone: To is
-// owed a comparison, whatever becomes of it.
+// Moved is a directory or a file that a target has at From, and that is at To at the source by now. It is a hint, in memory alone: To is
+// owed, a directory with a comparison, whatever becomes of it.
 type Moved struct {
 	From, To change.Path
 	// Clear: the target may still have at To what was there before.
 	Clear bool
+	// File is the regular file that was seen at To when it came; the zero Stat of a directory.
+	File change.Stat
 }
 
 const (
@@ -119,6 +121,10 @@ func (t *Target) follow(p, q change.Path, e *entry) {
 // moved. occupied: it may have something else at the new name.
 func (t *Target) hint(from, to change.Path, occupied bool) bool {
 	t.renames++
+	// A file that is moved as well is sent: nothing depends on its hint.
+	t.moved = slices.DeleteFunc(t.moved, func(m Moved) bool {
+		return m.File.Exists() && (related(m.From, from) || related(m.From, to) || related(m.To, from) || related(m.To, to) || m.From == to)
+	})
 	// Not what has yet to come to where this one is put.
 	t.moved = slices.DeleteFunc(t.moved, func(m Moved) bool { return m.To == to })
 	for i, m := range t.moved {
@@ -136,7 +142,7 @@ func (t *Target) hint(from, to change.Path, occupied bool) bool {
 	if tangled || len(t.moved) >= movedMax || !t.proven(from) {
 		return false
 	}
-	t.moved = append(t.moved, Moved{from, to, occupied})
+	t.moved = append(t.moved, Moved{From: from, To: to, Clear: occupied})
 	return true
 }
 

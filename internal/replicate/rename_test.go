@@ -343,7 +343,7 @@ func TestHookIsToldOfARename(t *testing.T) {
 	}
 }
 
-// mover renames directories of a source at random, and changes what is in them.
+// mover renames directories and files of a source at random, and changes what is in them.
 type mover struct {
 	*rig
 	rnd *rand.Rand
@@ -363,7 +363,17 @@ func (m *mover) content() string { return fmt.Sprintf("%08x", m.rnd.Uint32()) }
 func (m *mover) step() {
 	p, q := m.path(m.dir()), m.path(m.dir())
 	file := filepath.Join(p, fmt.Sprint("f", m.rnd.IntN(6)))
-	switch m.rnd.IntN(15) {
+	other := filepath.Join(q, fmt.Sprint("f", m.rnd.IntN(6)))
+	switch m.rnd.IntN(20) {
+	case 15, 16, 17:
+		_ = os.Rename(file, other)
+	case 18:
+		_ = unix.Renameat2(unix.AT_FDCWD, file, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE)
+	case 19:
+		tmp := m.path("tmp.file")
+		_ = os.Rename(file, tmp)
+		_ = os.Rename(other, file)
+		_ = os.Rename(tmp, other)
 	case 0, 1, 2, 3, 4:
 		_ = os.Rename(p, q)
 	case 5:
@@ -398,42 +408,65 @@ func (m *mover) step() {
 	}
 }
 
-// P1 while directories are renamed at random, one after the other and at once, and the target goes away now and then. A failing seed
-// is run again by: go test ./internal/replicate -run RenamesAtRandom -seed N
+// P1 while directories and files are renamed at random, one after the other and at once, and the target goes away now and then. A failing
+// seed is run again by: go test ./internal/replicate -run RenamesAtRandom -seed N
 func TestP1RenamesAtRandomConverge(t *testing.T) {
 	seeds := []uint64{1, 2}
 	if *seed != 0 {
 		seeds = []uint64{*seed}
 	}
-	byEach(t, func(t *testing.T, by mixed.Options) {
-		for _, seed := range seeds {
-			t.Run(fmt.Sprint(seed), func(t *testing.T) {
-				t.Parallel()
-				r, _ := renameRig(t, func(r *rig) {
-					r.opts.Targets = []replicate.TargetOptions{r.target("one", func(o *rsync.Options) { o.Timeout = 2 * time.Second })}
-					noBudget(r)
-					r.watchedBy(by)
-				})
-				m := &mover{rig: r, rnd: rand.New(rand.NewPCG(seed, 7))}
-				for _, dir := range []string{"a", "b/a", "c/a/b", "d"} {
-					r.fill(dir, 6)
+	for name, own := range map[string]bool{"rsync": false, "own": true} {
+		t.Run(name, func(t *testing.T) {
+			byEach(t, func(t *testing.T, by mixed.Options) {
+				for _, seed := range seeds {
+					t.Run(fmt.Sprint(seed), func(t *testing.T) {
+						t.Parallel()
+						renamesAtRandom(t, seed, by, own)
+					})
 				}
-				r.start()
-				for range 40 {
-					for range m.rnd.IntN(4) {
-						m.step()
-					}
-					switch m.rnd.IntN(8) {
-					case 0:
-						r.daemon.Stop()
-						m.step()
-						r.daemon.Restart()
-					case 1, 2, 3:
-						r.wait("one")
-					}
-				}
-				r.equalButTemporary("one")
 			})
+		})
+	}
+}
+
+func renamesAtRandom(t *testing.T, seed uint64, by mixed.Options, own bool) {
+	r, _ := renameRig(t, func(r *rig) {
+		r.opts.MoveFileLeast = 1
+		r.opts.Targets = []replicate.TargetOptions{r.target("one", func(o *rsync.Options) { o.Timeout = 2 * time.Second })}
+		if own {
+			r.opts.Targets = []replicate.TargetOptions{r.local("one")}
 		}
+		noBudget(r)
+		r.watchedBy(by)
 	})
+	m := &mover{rig: r, rnd: rand.New(rand.NewPCG(seed, 7))}
+	for _, dir := range []string{"a", "b/a", "c/a/b", "d"} {
+		r.fill(dir, 6)
+	}
+	r.start()
+	for range 40 {
+		for range m.rnd.IntN(4) {
+			m.step()
+		}
+		switch m.rnd.IntN(8) {
+		case 0:
+			m.whileAway(own)
+		case 1, 2, 3:
+			r.wait("one")
+		}
+	}
+	r.equalButTemporary("one")
+}
+
+// whileAway takes a step while the target is away.
+func (m *mover) whileAway(own bool) {
+	if own {
+		m.must(m.src.Pause("one"))
+		m.step()
+		m.must(m.src.Resume("one"))
+		return
+	}
+	m.daemon.Stop()
+	m.step()
+	m.daemon.Restart()
 }

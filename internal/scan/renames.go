@@ -68,3 +68,42 @@ func (o *Observer) reach(p change.Path, since time.Time) bool {
 	o.record(l)
 	return o.index.Stat(p).IsDir()
 }
+
+// RenamedFile is a regular file that was renamed, and what was seen of it under its new name.
+type RenamedFile struct {
+	From, To change.Path
+	Stat     change.Stat
+}
+
+// RenameFiles has targets move regular files of which a batch of events says that they were renamed, and nothing else: that a file is what
+// targets have under its old name can be told by its size and mtime only where nobody wrote to it since. It changes nothing else, the
+// rest of the batch tells of both names. Below least bytes a file is sent sooner than moved.
+func (o *Observer) RenameFiles(from, to []change.Path, least int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known := map[change.Inode]RenamedFile{}
+	for _, p := range from {
+		old := o.index.Stat(p)
+		if old.IsRegular() && old.Size >= least && old.Links == 1 {
+			known[old.Inode()] = RenamedFile{From: p, Stat: old}
+		}
+	}
+	if len(known) == 0 {
+		return
+	}
+	var files []RenamedFile
+	for _, q := range to {
+		seen, err := o.root.Look(q)
+		if err != nil || seen.At != q {
+			continue
+		}
+		f, ok := known[seen.Stat.Inode()]
+		if !ok || f.From == q || !renamed(f.Stat, seen.Stat) || !o.filter.Verdict(q, filter.File).Keep || !o.left(f.From, seen.Stat) {
+			continue
+		}
+		files = append(files, RenamedFile{From: f.From, To: q, Stat: seen.Stat})
+	}
+	if len(files) > 0 {
+		o.index.RenameFiles(files)
+	}
+}

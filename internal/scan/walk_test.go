@@ -77,6 +77,8 @@ func (m *memory) Record(findings ...scan.Finding) {
 	}
 }
 
+func (m *memory) RenameFiles([]scan.RenamedFile) {}
+
 func (m *memory) Rename(from, to change.Path, _ time.Time, _ int64) bool {
 	for _, p := range append(m.Below(from), from) {
 		m.rows[to+p[len(from):]] = m.rows[p]

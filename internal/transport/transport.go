@@ -226,9 +226,12 @@ type Syncer interface {
 	Synced() (before time.Time, losses int)
 }
 
-// Move is a directory that the source has at To by now, and that the target has at From.
+// Move is a directory or a regular file that the source has at To by now, and that the target has at From.
 type Move struct {
 	From, To change.Path
+	// File is what was seen of the file when it came to To, the zero Stat of a directory. What the target has at From is moved only when
+	// its size and mtime are those of it; what it has at To makes way in one step, unless it is a directory.
+	File change.Stat
 	// Clear: the target may have something at To that is to go first, with all that is below.
 	Clear bool
 	// Known are the paths below To that the target has below From as the source has them. Nothing else there is to be taken over.

@@ -208,7 +208,8 @@ func (l *Listed) encode(b []byte) []byte {
 	return append(l.Attr.encode(appendText(b, l.Name)), l.Sum[:]...)
 }
 
-// Move asks for what is at From to be moved to To, from the sender, where it is like Attr and nothing is at To. All of a batch of them are
+// Move asks for what is at From to be moved to To, from the sender, where it is like Attr and nothing is at To, or a file in place of which a
+// file comes. All of a batch of them are
 // done at its End, so that they may form chains and rings. Its Result is Changed when it was done.
 type Move struct {
 	From, To change.Path

@@ -19,7 +19,7 @@ func (b *batch) placeMoves() error {
 	var indexes []int
 	for _, m := range b.moves {
 		if b.there(&m.Move) && (!m.Clear || froms[m.To] || b.cleared(m.To)) {
-			moves = append(moves, apply.Move{From: m.From, To: m.To})
+			moves = append(moves, apply.Move{From: m.From, To: m.To, Over: m.Attr.IsRegular()})
 			indexes = append(indexes, m.index)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 var _ transport.Mover = (*Transport)(nil)
 
-// Move implements transport.Mover: each directory is renamed there, with all that the target has in it. What the source does not have there
+// Move implements transport.Mover: each is renamed there, a directory with all that the target has in it. What the source does not have there
 // is for the comparison to find.
 func (t *Transport) Move(ctx context.Context, root *os.File, moves []transport.Move) ([]bool, error) {
 	done := make([]bool, len(moves))
@@ -45,14 +45,14 @@ func (b *batch) moves(ctx context.Context, moves []transport.Move) error {
 		if err := b.above(m.To); err != nil {
 			return err
 		}
-		seen, err := b.looks.Look(m.To)
-		if err != nil || seen.At != m.To || !seen.Stat.IsDir() {
+		like, ok := b.like(m)
+		if !ok {
 			continue
 		}
 		b.mu.Lock()
 		b.sent = append(b.sent, sent{path: m.To})
 		b.mu.Unlock()
-		if err := b.c.put(&wire.Move{From: m.From, To: m.To, Clear: m.Clear, Attr: wire.AttrOf(seen.Stat)}); err != nil {
+		if err := b.c.put(&wire.Move{From: m.From, To: m.To, Clear: m.Clear, Attr: wire.AttrOf(like)}); err != nil {
 			return err
 		}
 	}
@@ -61,4 +61,16 @@ func (b *batch) moves(ctx context.Context, moves []transport.Move) error {
 	}
 	_, err := await(context.WithoutCancel(ctx), b.c, b.done)
 	return err
+}
+
+// like is what is moved; false when the source has something else there by now.
+func (b *batch) like(m transport.Move) (change.Stat, bool) {
+	seen, err := b.looks.Look(m.To)
+	switch {
+	case err != nil || seen.At != m.To:
+		return change.Stat{}, false
+	case m.File.Exists():
+		return m.File, seen.Stat.SameFile(m.File)
+	}
+	return seen.Stat, seen.Stat.IsDir()
 }

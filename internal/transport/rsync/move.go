@@ -15,7 +15,8 @@ import (
 var _ transport.Mover = (*Transport)(nil)
 
 // Move implements transport.Mover: rsync links what it finds in the old directory to the new one (--link-dest), and the old one is
-// removed. A target with a trash is left alone: what was renamed would lie in the trash. So are swaps, which rsync has no way for.
+// removed. A target with a trash is left alone: what was renamed would lie in the trash. So are swaps and files, which rsync has no way
+// for: it links what has the same name in another directory.
 func (t *Transport) Move(ctx context.Context, root *os.File, moves []transport.Move) ([]bool, error) {
 	done := make([]bool, len(moves))
 	if t.o.Trash {
