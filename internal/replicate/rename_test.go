@@ -363,17 +363,7 @@ func (m *mover) content() string { return fmt.Sprintf("%08x", m.rnd.Uint32()) }
 func (m *mover) step() {
 	p, q := m.path(m.dir()), m.path(m.dir())
 	file := filepath.Join(p, fmt.Sprint("f", m.rnd.IntN(6)))
-	other := filepath.Join(q, fmt.Sprint("f", m.rnd.IntN(6)))
-	switch m.rnd.IntN(20) {
-	case 15, 16, 17:
-		_ = os.Rename(file, other)
-	case 18:
-		_ = unix.Renameat2(unix.AT_FDCWD, file, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE)
-	case 19:
-		tmp := m.path("tmp.file")
-		_ = os.Rename(file, tmp)
-		_ = os.Rename(other, file)
-		_ = os.Rename(tmp, other)
+	switch m.rnd.IntN(15) {
 	case 0, 1, 2, 3, 4:
 		_ = os.Rename(p, q)
 	case 5:
@@ -382,10 +372,7 @@ func (m *mover) step() {
 		_ = os.RemoveAll(q)
 		_ = os.Rename(p, q)
 	case 7:
-		tmp := m.path("tmp")
-		_ = os.Rename(p, tmp)
-		_ = os.Rename(q, p)
-		_ = os.Rename(tmp, q)
+		m.swap(p, q)
 	case 8:
 		_ = os.MkdirAll(p, 0o755)
 	case 9:
@@ -395,16 +382,72 @@ func (m *mover) step() {
 		_ = os.Rename(p, out)
 		_ = os.Rename(out, q)
 	case 11, 12:
-		// One size and time for all: a file of one directory is taken for that of another one by these.
-		if err := os.WriteFile(file, []byte(m.content()), 0o644); err == nil {
-			_ = os.Chtimes(file, time.Unix(1700000000, 5), time.Unix(1700000000, 5))
-		}
+		m.make(file)
 	default:
-		// Neither size nor mtime tell.
-		if info, err := os.Lstat(file); err == nil && info.Size() == int64(len(m.content())) {
-			_ = os.WriteFile(file, []byte(m.content()), 0o644)
-			_ = os.Chtimes(file, info.ModTime(), info.ModTime())
+		m.rewrite(file)
+	}
+}
+
+// stepOfFiles renames files, and changes them.
+func (m *mover) stepOfFiles() {
+	var files []string
+	_ = filepath.WalkDir(m.rig.dir, func(p string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			files = append(files, p)
 		}
+		return nil
+	})
+	to := filepath.Join(m.path(m.dir()), fmt.Sprint("f", m.rnd.IntN(6)))
+	if len(files) == 0 {
+		m.make(to)
+		return
+	}
+	p, q := files[m.rnd.IntN(len(files))], files[m.rnd.IntN(len(files))]
+	switch m.rnd.IntN(12) {
+	case 0, 1, 2:
+		_ = os.Rename(p, to)
+	case 3, 4:
+		_ = os.Rename(p, q)
+	case 5:
+		_ = unix.Renameat2(unix.AT_FDCWD, p, unix.AT_FDCWD, q, unix.RENAME_EXCHANGE)
+	case 6:
+		m.swap(p, q)
+	case 7:
+		m.rewrite(p)
+		_ = os.Rename(p, to)
+	case 8:
+		_ = os.Rename(p, to)
+		m.rewrite(to)
+	case 9:
+		_ = os.Rename(p, to)
+		m.make(p)
+	case 10:
+		m.make(to)
+	case 11:
+		m.rewrite(p)
+	}
+}
+
+// swap exchanges two names by a third one.
+func (m *mover) swap(p, q string) {
+	tmp := m.path("tmp")
+	_ = os.Rename(p, tmp)
+	_ = os.Rename(q, p)
+	_ = os.Rename(tmp, q)
+}
+
+// make writes a file. One size and time for all: a file of one directory is taken for that of another one by these.
+func (m *mover) make(file string) {
+	if err := os.WriteFile(file, []byte(m.content()), 0o644); err == nil {
+		_ = os.Chtimes(file, time.Unix(1700000000, 5), time.Unix(1700000000, 5))
+	}
+}
+
+// rewrite changes a file so that neither size nor mtime tell.
+func (m *mover) rewrite(file string) {
+	if info, err := os.Lstat(file); err == nil && info.Size() == int64(len(m.content())) {
+		_ = os.WriteFile(file, []byte(m.content()), 0o644)
+		_ = os.Chtimes(file, info.ModTime(), info.ModTime())
 	}
 }
 
@@ -442,11 +485,19 @@ func renamesAtRandom(t *testing.T, seed uint64, by mixed.Options, own bool) {
 	m := &mover{rig: r, rnd: rand.New(rand.NewPCG(seed, 7))}
 	for _, dir := range []string{"a", "b/a", "c/a/b", "d"} {
 		r.fill(dir, 6)
+		for i := range 3 {
+			m.make(r.path(fmt.Sprintf("%s/f%d", dir, i)))
+		}
 	}
 	r.start()
-	for range 40 {
+	for range 60 {
+		step := m.step
+		if m.rnd.IntN(2) == 0 {
+			r.wait("one")
+			step = m.stepOfFiles
+		}
 		for range m.rnd.IntN(4) {
-			m.step()
+			step()
 		}
 		switch m.rnd.IntN(8) {
 		case 0:
