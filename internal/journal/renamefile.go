@@ -43,9 +43,9 @@ func (t *Target) hintFiles(files []scan.RenamedFile) {
 func (t *Target) hasFile(f scan.RenamedFile) (from change.Path, ok bool) {
 	for _, m := range t.moved {
 		if m.To == f.From && m.File.Exists() {
-			// It is on its way there, unless it was changed since.
+			// It is on its way there, unless it was changed since. Within a tick of the clock the mark alone tells that.
 			r := t.j.index.find(f.From)
-			return m.From, r != nil && r.stat == m.File && !r.doubted
+			return m.From, r != nil && r.stat == m.File && !r.doubted && t.bitsOf(f.From)&change.Content == 0
 		}
 	}
 	r := t.j.index.find(f.From)

@@ -268,33 +268,40 @@ func (s *session) followFiles(events []watch.Event, least int64) {
 		return
 	}
 	// Nothing may have been missed of what happened to them.
-	if _, walking := s.walks.oldest(); walking || s.unnamed.any() {
+	if _, walking := s.walks.oldest(); walking || s.unnamed.any() || changedOnTheWay(events) {
 		return
 	}
 	gaps := s.gaps()
-	seen := func(p change.Path) bool {
-		return !slices.ContainsFunc(gaps, func(g watch.Gap) bool { return p.Below(g.Path) })
-	}
-	more := map[change.Path]bool{}
-	for _, e := range events {
-		switch {
-		case e.Kind == watch.Look, e.Kind == watch.RootGone, e.File != (change.Inode{}):
-			return
-		case e.Kind != watch.MovedFrom && e.Kind != watch.MovedTo:
-			more[e.Path] = true
-		}
-	}
 	var from, to []change.Path
 	for _, e := range events {
-		switch {
-		case more[e.Path] || !seen(e.Path):
-		case e.Kind == watch.MovedFrom:
+		if slices.ContainsFunc(gaps, func(g watch.Gap) bool { return e.Path.Below(g.Path) }) {
+			continue
+		}
+		switch e.Kind {
+		case watch.MovedFrom:
 			from = append(from, e.Path)
-		case e.Kind == watch.MovedTo:
+		case watch.MovedTo:
 			to = append(to, e.Path)
 		}
 	}
 	s.observer.RenameFiles(from, to, least)
+}
+
+// changedOnTheWay reports whether a file that was renamed may have been changed as well, be it under a name that it had in between.
+func changedOnTheWay(events []watch.Event) bool {
+	went := map[change.Path]bool{}
+	for _, e := range events {
+		went[e.Path] = went[e.Path] || e.Kind == watch.MovedFrom || e.Kind == watch.MovedTo || e.Kind == watch.Removed
+	}
+	return slices.ContainsFunc(events, func(e watch.Event) bool {
+		switch e.Kind {
+		case watch.MovedFrom, watch.MovedTo, watch.Removed:
+			return false
+		case watch.Look, watch.RootGone:
+			return true
+		}
+		return went[e.Path] || e.File != change.Inode{}
+	})
 }
 
 // resettle takes the waits of the options. What waits by others is due.
