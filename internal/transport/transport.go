@@ -236,6 +236,11 @@ type Move struct {
 	Clear bool
 	// Known are the paths below To that the target has below From as the source has them. Nothing else there is to be taken over.
 	Known []change.Path
+	// Exact: below From the target may have what a filter drops, which stays where it is, and the directories that it is in. What was moved
+	// away by copies need not be removed: that is owed path by path. Maybe are paths below To that the target may have below From or not, some
+	// directories that are Known among them.
+	Exact bool
+	Maybe []change.Path
 }
 
 // Mover is a Transport that can move on the target what moved at the source.

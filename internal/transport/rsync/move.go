@@ -106,6 +106,9 @@ func (t *Transport) move(ctx context.Context, root *os.File, m transport.Move) e
 	if _, err := t.link(ctx, move, s, m); err != nil {
 		return err
 	}
+	if m.Exact {
+		return nil // what was linked goes by its old names
+	}
 	return t.clear(ctx, m.From)
 }
 
