@@ -74,7 +74,7 @@ func (s *sender) unfollowed(hints []journal.Moved, moved []transport.Move) {
 // mayMove reports whether directories may go from where they were on the target, as what is removed does.
 func (s *sender) mayMove(sess *session) bool {
 	opts := s.src.options()
-	return !opts.NoRemovals && !opts.Filter.Any() && !s.src.brake.holds(change.Root) && sess.mayRemove() == allowed
+	return !opts.NoRemovals && !s.src.brake.holds(change.Root) && sess.mayRemove() == allowed
 }
 
 // moves are the hints that hold by now: there is a directory at To, and none at From but one that comes from elsewhere; or that file at To.
@@ -97,10 +97,25 @@ func (s *sender) moves(sess *session, hints []journal.Moved) (moves []transport.
 			// What is at From by now, if anything, is sent after that.
 			moves = append(moves, transport.Move{From: h.From, To: h.To, File: h.File})
 		case !h.File.Exists() && to.Stat.IsDir() && (gone || arrives[h.From]):
-			moves = append(moves, transport.Move{From: h.From, To: h.To, Clear: h.Clear, Known: s.owed.Movable(h.To)})
+			if m, ok := s.directory(h); ok {
+				moves = append(moves, m)
+			}
 		}
 	}
 	return moves
+}
+
+// directory is the move of a directory. Where a filter has rules, nothing is cleared: the target may have something there that stays.
+func (s *sender) directory(h journal.Moved) (m transport.Move, ok bool) {
+	m = transport.Move{From: h.From, To: h.To, Clear: h.Clear, Exact: s.src.options().Filter.Any()}
+	if m.Exact {
+		m.Maybe, ok = s.owed.Unsure(h.From, h.To)
+		if !ok || h.Clear {
+			return m, false
+		}
+	}
+	m.Known = s.owed.Movable(h.To)
+	return m, true
 }
 
 // carries reports whether the large file that is being sent is at or below p, or p is below it.

@@ -9,8 +9,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sersync/internal/filter"
 	"sersync/internal/replicate"
 	"sersync/internal/transport/local"
+	"sersync/internal/treetest"
 	"sersync/internal/watch/mixed"
 )
 
@@ -170,6 +172,88 @@ func TestRenamesOfFilesWhileTheTargetIsAway(t *testing.T) {
 			}
 			r.must(r.src.Resume("one"))
 			r.equal("one")
+			if n := sent.Load() - before; n > c.sent {
+				t.Errorf("%d files were sent", n)
+			}
+		})
+	}
+}
+
+// A directory is moved where a filter has rules, too, when they keep all of it in both places. What they drop stays where it is on the target, and
+// so does the directory that it is in.
+func TestRenamesWithAFilter(t *testing.T) {
+	for name, c := range map[string]struct {
+		planted []string
+		paused  bool
+		steps   func(r *rig)
+		sent    int64 // at the most
+	}{
+		"nothing that is dropped": {steps: func(r *rig) { r.rename("a", "x") }},
+		"dropped at the source": {steps: func(r *rig) {
+			r.write("a/sub0/own.log", "x")
+			r.rename("a", "x")
+		}},
+		"dropped on the target":  {sent: 30, planted: []string{"a/sub0/own.log"}, steps: func(r *rig) { r.rename("a", "x") }},
+		"dropped beside it":      {planted: []string{"b/own.log", "own.log"}, steps: func(r *rig) { r.rename("a", "x") }},
+		"dropped where it comes": {sent: 30, planted: []string{"x/own.log"}, steps: func(r *rig) { r.rename("a", "x") }},
+		"dropped in its new place": {sent: 31, steps: func(r *rig) {
+			r.write("a/cache", "x")
+			r.equal("two")
+			r.rename("a", "x")
+		}},
+		"changed on the way": {sent: 2, paused: true, steps: func(r *rig) {
+			r.write("a/sub0/new", "x")
+			r.rewrite("a/sub1/f1")
+			r.must(os.Remove(r.path("a/sub2/f2")))
+			r.rename("a", "x")
+		}},
+		"back again": {paused: true, steps: func(r *rig) {
+			r.rename("a", "x")
+			r.wait("two")
+			r.rename("x", "a")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rules := filtered(t, filter.Glob("", "*.log"), filter.Glob("", "/x/cache"))
+			r, sent := ownRig(t, func(r *rig) {
+				r.opts.Filter = rules
+				r.opts.Targets = append(r.opts.Targets, r.target("two", nil))
+			})
+			for _, dir := range []string{"a", "b"} {
+				r.fill(dir, 30)
+			}
+			r.start()
+			r.must(r.src.Sweep())
+			r.wait()
+			for _, p := range c.planted {
+				r.put("one", p)
+				r.put("two", p)
+			}
+			before := sent.Load()
+			if c.paused {
+				r.must(r.src.Pause("one"))
+			}
+			c.steps(r)
+			r.wait("two")
+			if c.paused {
+				r.must(r.src.Resume("one"))
+			}
+			r.wait()
+			dropped := func(rel string) bool {
+				return ofOurs(rel) || strings.HasSuffix(rel, ".log") || rel == "x/cache" || holds(rel, c.planted)
+			}
+			for _, module := range []string{"one", "two"} {
+				r.eventually("the target is the filtered source", func() bool {
+					source, target := treetest.Snapshot(t, r.dir, dropped), treetest.Snapshot(t, r.daemon.Dir(module), dropped)
+					return treetest.Diff(files(source), files(target)) == ""
+				})
+				for _, p := range c.planted {
+					if there := r.there(module, p); there != "of the target" {
+						t.Errorf("%s of %s is %q", p, module, there)
+					}
+				}
+			}
 			if n := sent.Load() - before; n > c.sent {
 				t.Errorf("%d files were sent", n)
 			}

@@ -38,8 +38,8 @@ type Index interface {
 	// Record takes findings in: rows and marks in one step.
 	Record(findings ...Finding)
 	// Rename moves the row of a directory with all that are below, and the marks there, to where the directory is now, and marks
-	// both places, in one step. It does nothing, and reports false, where it cannot, or what is below counts less than least bytes.
-	Rename(from, to change.Path, since time.Time, least int64) bool
+	// both places, in one step. It does nothing, and reports false, where it cannot, or what is below is too little.
+	Rename(r Rename) bool
 	// RenameFiles hints to targets that regular files were renamed, all at once: where they have a file under its old name, and nothing
 	// is owed of that, they can move it. Rows and marks are left as they are.
 	RenameFiles(files []RenamedFile)

@@ -23,6 +23,8 @@ import (
 type memory struct {
 	rows  map[change.Path]change.Stat
 	marks map[change.Path]change.Bits
+	// renamed are the files of which it was told.
+	renamed []scan.RenamedFile
 }
 
 func newMemory() *memory {
@@ -77,9 +79,10 @@ func (m *memory) Record(findings ...scan.Finding) {
 	}
 }
 
-func (m *memory) RenameFiles([]scan.RenamedFile) {}
+func (m *memory) RenameFiles(files []scan.RenamedFile) { m.renamed = files }
 
-func (m *memory) Rename(from, to change.Path, _ time.Time, _ int64) bool {
+func (m *memory) Rename(r scan.Rename) bool {
+	from, to := r.From, r.To
 	for _, p := range append(m.Below(from), from) {
 		m.rows[to+p[len(from):]] = m.rows[p]
 		delete(m.rows, p)
