@@ -88,7 +88,7 @@ func TestSeveralWorkAtTheSameTime(t *testing.T) {
 				r.has(shared, text)
 				if n%10 == 9 {
 					moved := own + "x"
-					if errs := r.Rename([]Move{{own, moved}}); errs[0] != nil {
+					if errs := r.Rename([]Move{{From: own, To: moved}}); errs[0] != nil {
 						t.Error(errs[0])
 					}
 					if _, err := r.Remove(moved); err != nil {
@@ -119,7 +119,7 @@ func TestRenameWhileASyncIsAtWorkLeavesNothing(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		if err := r.Rename([]Move{{from, to}})[0]; err != nil {
+		if err := r.Rename([]Move{{From: from, To: to}})[0]; err != nil {
 			t.Error(err)
 		}
 		sync.Wait()
@@ -136,7 +136,7 @@ func TestRenameOfAFileThatADirectoryWaitsFor(t *testing.T) {
 	if n := len(temps(t, r.dir)); n == 0 {
 		t.Error("nothing waits: this proves nothing")
 	}
-	if err := r.Rename([]Move{{"d", "f"}})[0]; err != nil {
+	if err := r.Rename([]Move{{From: "d", To: "f"}})[0]; err != nil {
 		t.Error(err)
 	}
 	r.has("f", "a file")

@@ -26,7 +26,7 @@ func TestNamesArriveAsTheyAre(t *testing.T) {
 		r.file(p, name+name) // replaced
 		r.has(p, name+name)
 		r.put("d", dirAttr())
-		if errs := r.Rename([]Move{{p, "d" + "/" + p}}); errs[0] != nil {
+		if errs := r.Rename([]Move{{From: p, To: "d" + "/" + p}}); errs[0] != nil {
 			t.Errorf("%s: %v", p, errs[0])
 		}
 		r.has("d/"+p, name+name)
@@ -56,7 +56,7 @@ func TestPathsThatLeadOutAreRefused(t *testing.T) {
 		if _, err := r.Put(p, dirAttr(), false); KindOf(err) != kind {
 			t.Errorf("put %s: %v", p, err)
 		}
-		if err := r.Rename([]Move{{"d", p}})[0]; err == nil {
+		if err := r.Rename([]Move{{From: "d", To: p}})[0]; err == nil {
 			t.Errorf("rename to %s", p)
 		}
 		done, err := r.Remove(p)
@@ -109,7 +109,7 @@ func TestASwappedDirectoryLeadsNowhere(t *testing.T) {
 			second(r.Put("d/l", linkAttr("x"), false)),
 			second(r.Remove("d/gone")),
 			second(r.RemoveExact("d/sub/f")),
-			r.Rename([]Move{{"d/f", "d/g"}})[0],
+			r.Rename([]Move{{From: "d/f", To: "d/g"}})[0],
 			second(r.Remove("d/g")),
 		} {
 			if err != nil {

@@ -44,7 +44,7 @@ func TestAFileSystemThatIsFullOrReadOnly(t *testing.T) {
 		"attr":   func() error { return second(r.Put(change.Root, dirAttr(), false)) },
 		"remove": func() error { return second(r.Remove("f")) },
 		"exact":  func() error { return second(r.RemoveExact("f")) },
-		"rename": func() error { return r.Rename([]Move{{"f", "g"}})[0] },
+		"rename": func() error { return r.Rename([]Move{{From: "f", To: "g"}})[0] },
 	} {
 		if err := do(); KindOf(err) != ReadOnly {
 			t.Errorf("%s: %v", what, err)

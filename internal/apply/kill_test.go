@@ -115,7 +115,7 @@ func TestRecoverFollowsRenames(t *testing.T) {
 	const dirs = 200
 	moves := make([]Move, dirs)
 	for n := range dirs {
-		moves[n] = Move{change.Path(fmt.Sprint("a/", n)), change.Path(fmt.Sprint("b/", n))}
+		moves[n] = Move{From: change.Path(fmt.Sprint("a/", n)), To: change.Path(fmt.Sprint("b/", n))}
 		dead.put(moves[n].From, dirAttr())
 		dead.must(unix.Mkdir(dead.at(moves[n].From.Join(change.Path(dead.temp("x")).Name())), 0o700))
 	}
@@ -128,7 +128,7 @@ func TestRecoverFollowsRenames(t *testing.T) {
 			if err := r.Rename([]Move{m})[0]; err != nil {
 				t.Error(err)
 			}
-			moves[n] = Move{m.To, m.From}
+			moves[n] = Move{From: m.To, To: m.From}
 		}
 		select {
 		case err := <-done:

@@ -31,3 +31,33 @@ func (t *Tree) Granularity() int64 {
 func Reserved(name string) bool {
 	return isTemp(name) || name == filter.PartialName || name == filter.TrashName
 }
+
+// Below tells of all that is below a directory, by the path from there on, but for what is Reserved. An error of do ends it and is returned.
+func (t *Tree) Below(p change.Path, do func(below change.Path) error) error {
+	for todo := []change.Path{change.Root}; len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		fd, err := t.openBeneath(p.Join(string(at)), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
+		if at != change.Root && isAny(err, unix.ENOTDIR, unix.ELOOP) {
+			continue // its kind was not told
+		}
+		if err != nil {
+			return t.fail("open directory", p, err)
+		}
+		err = entries(fd, func(e entry) error {
+			if Reserved(e.name) {
+				return nil
+			}
+			below := at.Join(e.name)
+			if e.kind == unix.DT_DIR || e.kind == unix.DT_UNKNOWN {
+				todo = append(todo, below)
+			}
+			return do(below)
+		})
+		unix.Close(fd)
+		if err != nil {
+			return t.fail("read directory", p, err)
+		}
+	}
+	return nil
+}

@@ -11,9 +11,13 @@ import (
 )
 
 // Move is a rename. From is a path as it was before all moves that are done together, To one as it is after them.
-type Move struct{ From, To change.Path }
+type Move struct {
+	From, To change.Path
+	// Over: a file at To makes way for one.
+	Over bool
+}
 
-// Rename does those moves whose From is there and whose To is free, or becomes free by them: names may be exchanged. It says of each
+// Rename does those moves whose From is there and whose To is free, becomes free by them, or makes way: names may be exchanged. It says of each
 // move why it was not done, nil when it was. What was not done is where it was, as far as that can be.
 func (t *Tree) Rename(moves []Move) []error {
 	errs := make([]error, len(moves))
@@ -102,6 +106,11 @@ func (t *Tree) move(m Move) error {
 func (t *Tree) moveNow(m Move) error {
 	t.waiting.moving.RLock()
 	defer t.waiting.moving.RUnlock()
+	if m.Over && (t.waiting.has(m.From) || t.waiting.has(m.To)) {
+		if st, err := t.Look(m.To); err != nil || st.Exists() {
+			return errWaits // temporary names of both files would be for one name
+		}
+	}
 	return t.within(m.From, func(from *dir, name string) error {
 		settle, err := t.carry(from, m)
 		if err != nil {
@@ -163,7 +172,11 @@ func (t *Tree) land(from *dir, name string, m Move) error {
 	err := t.within(m.To, func(to *dir, other string) error {
 		defer t.touch(from)
 		defer t.touch(to)
-		return renameNew(from, name, to, other)
+		err := renameNew(from, name, to, other)
+		if m.Over && errors.Is(err, unix.EEXIST) {
+			return t.landOver(from, name, to, m.To)
+		}
+		return err
 	})
 	t.forget(m.From)
 	t.forget(m.To)
@@ -174,6 +187,18 @@ func (t *Tree) land(from *dir, name string, m Move) error {
 		return ErrInTheWay
 	}
 	return err
+}
+
+// landOver renames a file over another one. A reader sees one of both.
+func (t *Tree) landOver(from *dir, name string, to *dir, p change.Path) error {
+	tmp := t.temp(p.Name())
+	if err := unix.Renameat(from.fd, name, to.fd, tmp); err != nil {
+		return err
+	}
+	if err := t.place(to, tmp, p, true); err != nil {
+		return errors.Join(err, renameNew(to, tmp, from, name))
+	}
+	return nil
 }
 
 // aside is what has a temporary name until all others of its kind have one.

@@ -129,7 +129,7 @@ func TestAfterALossOfPowerARenamedFileIsOldOrNew(t *testing.T) {
 	r.must(r.Sync())
 	r.file("d/old", versionText(0, 2))
 	r.file("new", versionText(1, 1))
-	for _, m := range []Move{{"d/old", "f0"}, {"new", "d/none/x"}, {"new", "d/new"}, {"d/new", "f1"}} {
+	for _, m := range []Move{{From: "d/old", To: "f0"}, {From: "new", To: "d/none/x"}, {From: "new", To: "d/new"}, {From: "d/new", To: "f1"}} {
 		if err := r.Rename([]Move{m})[0]; (err != nil) != (m.To == "d/none/x") {
 			t.Error(m, err)
 		}

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,18 +94,18 @@ func TestRename(t *testing.T) {
 	}
 	r.file("a", "a") // something waits
 	moves := []Move{
-		{"a", "b"},
-		{"b", "c"},
-		{"c", "a"}, // round
-		{"x", "y"},
-		{"y", "z"}, // a chain
-		{"stays", "taken"},
-		{"none", "new"},
-		{"e", "none/e"},
-		{"d", "D"},
-		{"d/f", "D/F"},
-		{"d/sub", "e/sub"},
-		{"d/sub/f", "g"}, // what is below goes elsewhere
+		{From: "a", To: "b"},
+		{From: "b", To: "c"},
+		{From: "c", To: "a"}, // round
+		{From: "x", To: "y"},
+		{From: "y", To: "z"}, // a chain
+		{From: "stays", To: "taken"},
+		{From: "none", To: "new"},
+		{From: "e", To: "none/e"},
+		{From: "d", To: "D"},
+		{From: "d/f", To: "D/F"},
+		{From: "d/sub", To: "e/sub"},
+		{From: "d/sub/f", To: "g"}, // what is below goes elsewhere
 	}
 	errs := r.Rename(moves)
 	for i, m := range moves {
@@ -139,7 +140,7 @@ func TestRenameOfADirectoryInWhichSomethingWaits(t *testing.T) {
 	r.put("d/sub", dirAttr())
 	r.file("d/sub/f", "old")
 	r.file("d/sub/f", "new")
-	if errs := r.Rename([]Move{{"d", "e"}}); errs[0] != nil {
+	if errs := r.Rename([]Move{{From: "d", To: "e"}}); errs[0] != nil {
 		t.Fatal(errs)
 	}
 	if len(temps(t, r.dir)) == 0 {
@@ -151,4 +152,68 @@ func TestRenameOfADirectoryInWhichSomethingWaits(t *testing.T) {
 	if strings.Contains(snapshot(t, r.dir), "tmp.") {
 		t.Error("left over")
 	}
+}
+
+// A file may take the place of another one, not of a directory; a reader never finds nothing there.
+func TestRenameOverAFile(t *testing.T) {
+	r := newRig(t, all())
+	for _, p := range []change.Path{"d", "e", "full", "empty"} {
+		r.put(p, dirAttr())
+	}
+	for _, p := range []change.Path{"d/a", "d/b", "e/a", "e/b", "x", "y", "full/f", "stays", "in"} {
+		r.file(p, string(p))
+	}
+	r.must(r.Sync())
+	r.file("e/b", "new") // it waits
+	stop, reading := make(chan struct{}), make(chan error)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				reading <- nil
+				return
+			default:
+			}
+			if b, err := os.ReadFile(r.at("e/a")); err != nil || string(b) != "e/a" && string(b) != "d/a" {
+				reading <- fmt.Errorf("%q: %w", b, err)
+				return
+			}
+		}
+	}()
+	moves := []Move{
+		{From: "d/a", To: "e/a", Over: true},
+		{From: "d/b", To: "e/b", Over: true},
+		{From: "x", To: "y", Over: true},
+		{From: "stays", To: "full", Over: true},
+		{From: "in", To: "empty", Over: true},
+	}
+	for i, err := range r.Rename(moves) {
+		if (err != nil) != (moves[i].To == "full") {
+			t.Errorf("%s to %s: %v", moves[i].From, moves[i].To, err)
+		}
+	}
+	close(stop)
+	if err := <-reading; err != nil {
+		t.Error(err)
+	}
+	for p, content := range map[change.Path]string{
+		"e/a": "d/a", "e/b": "d/b", "y": "x", "stays": "stays", "full/f": "full/f", "empty": "in",
+	} {
+		r.has(p, content)
+	}
+	for _, p := range []change.Path{"d/a", "d/b", "x", "in"} {
+		r.lacks(p)
+	}
+	// What makes way goes somewhere itself.
+	r.file("p", "p")
+	r.file("q", "q")
+	for _, err := range r.Rename([]Move{{From: "p", To: "q", Over: true}, {From: "q", To: "y", Over: true}}) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	r.has("q", "p")
+	r.has("y", "q")
+	r.lacks("p")
+	r.clean()
 }

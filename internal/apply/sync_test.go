@@ -13,7 +13,7 @@ func TestRenameOfADirectoryDuringASync(t *testing.T) {
 	i := newImage(t, "ext4", 64, t.TempDir())
 	r := openImage(t, i)
 	r.put("d", dirAttr())
-	at, other := Move{"d", "e"}, Move{"e", "d"}
+	at, other := Move{From: "d", To: "e"}, Move{From: "e", To: "d"}
 	for range 100 {
 		for _, content := range []string{"old", "new"} {
 			r.file(at.From.Join("f"), content)
@@ -21,7 +21,7 @@ func TestRenameOfADirectoryDuringASync(t *testing.T) {
 		}
 		var beside sync.WaitGroup
 		beside.Go(func() { r.must(r.Sync()) })
-		for _, m := range []Move{at, {at.To.Join("f"), at.To.Join("h")}, {at.To.Join("h"), at.To.Join("f")}} {
+		for _, m := range []Move{at, {From: at.To.Join("f"), To: at.To.Join("h")}, {From: at.To.Join("h"), To: at.To.Join("f")}} {
 			if err := r.Rename([]Move{m})[0]; err != nil {
 				t.Error(err)
 			}

@@ -113,8 +113,15 @@ func (j *Journal) Record(findings ...scan.Finding) {
 	if len(j.unsaved.rows) > heavy {
 		poke(j.full)
 	}
-	if !marked {
-		return
+	if marked {
+		j.marked()
+	}
+}
+
+// marked bounds what there is after marks were made, and tells the targets of them.
+func (j *Journal) marked() {
+	if len(j.unsaved.rows) > heavy {
+		poke(j.full)
 	}
 	if len(j.entries) > j.limit {
 		j.collapse()

@@ -164,7 +164,7 @@ func (c *chaos) step() {
 	case 21:
 		c.j.Sure(now)
 	case 22, 23:
-		c.j.Rename(c.path(), c.path(), now, 1)
+		c.j.Rename(scan.Rename{From: c.path(), To: c.path(), Since: now, Least: 1, Exact: c.r.IntN(2) == 0})
 	}
 }
 

@@ -80,14 +80,14 @@ func newWorld(t *testing.T, seed uint64, limit int) *world {
 }
 
 // rename moves the directory with rows to its other name, and every change below it that was not acked. What is in flight stays so,
-// too.
+// too. Where names may stay on targets, what was below goes one by one.
 func (w *world) rename() {
 	from, to := change.Path("d"), change.Path("e")
 	if !w.j.Stat(from).Exists() {
 		from, to = to, from
 	}
-	since := time.Now()
-	if !w.j.Rename(from, to, since, 1) {
+	since, exact := time.Now(), w.r.IntN(2) == 0
+	if !w.j.Rename(scan.Rename{From: from, To: to, Since: since, Least: 1, Exact: exact}) {
 		w.t.Fatalf("%v was not renamed", from)
 	}
 	for _, x := range w.models {
@@ -110,6 +110,9 @@ func (w *world) rename() {
 					old.Since = m.Since
 					x.again[q] = old
 				}
+			}
+			if exact {
+				x.add(change.Mark{Path: p, Since: since, Bits: change.WasFile})
 			}
 		}
 	}

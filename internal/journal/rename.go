@@ -6,14 +6,17 @@ import (
 	"time"
 
 	"sersync/internal/change"
+	"sersync/internal/scan"
 )
 
-// Moved is a directory that a target has at From, and that is at To at the source by now. It is a hint, in memory alone: To is
-// owed a comparison, whatever becomes of it.
+// Moved is a directory or a file that a target has at From, and that is at To at the source by now. It is a hint, in memory alone: To is
+// owed, a directory with a comparison, whatever becomes of it.
 type Moved struct {
 	From, To change.Path
 	// Clear: the target may still have at To what was there before.
 	Clear bool
+	// File is the regular file that was seen at To when it came; the zero Stat of a directory.
+	File change.Stat
 }
 
 const (
@@ -28,10 +31,11 @@ const unproven = change.Tree | change.Extras | change.Entries | change.WasDir | 
 
 // Rename implements scan.Index. In one step the rows below a directory, and what targets are owed there, come to be those
 // of its new place, so that the walk of that finds no difference; and the new place is owed a comparison, the old one its removal.
-func (j *Journal) Rename(from, to change.Path, since time.Time, least int64) bool {
+func (j *Journal) Rename(r scan.Rename) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.targets) == 0 || !j.index.renames(from, to, least) {
+	from, to, since := r.From, r.To, r.Since
+	if len(j.targets) == 0 || !j.index.renames(from, to, r.Least) {
 		return false
 	}
 	var doubtful []*Target
@@ -43,11 +47,15 @@ func (j *Journal) Rename(from, to change.Path, since time.Time, least int64) boo
 	now := time.Now()
 	j.recorded = now
 	j.mark(to, debt{since, j.live(change.Tree | change.Extras)})
+	exact := r.Exact
 	j.index.rename(from, to, func(p, q change.Path, r *row) {
 		if r.young {
 			j.young = append(j.young, youngRow{q, now})
 		}
 		j.follow(p, q)
+		if exact {
+			j.mark(p, debt{since, j.live(change.Was(r.stat.IsDir()))})
+		}
 		for _, t := range doubtful {
 			// By size and mtime, what is there could be taken for what came.
 			if r.stat.IsRegular() {
@@ -56,16 +64,7 @@ func (j *Journal) Rename(from, to change.Path, since time.Time, least int64) boo
 		}
 	})
 	j.mark(from, debt{since, j.live(change.Extras | change.WasDir)})
-	if len(j.unsaved.rows) > heavy {
-		poke(j.full)
-	}
-	if len(j.entries) > j.limit {
-		j.collapse()
-	}
-	for _, t := range j.targets {
-		t.bound()
-		t.wake()
-	}
+	j.marked()
 	return true
 }
 
@@ -119,6 +118,10 @@ func (t *Target) follow(p, q change.Path, e *entry) {
 // moved. occupied: it may have something else at the new name.
 func (t *Target) hint(from, to change.Path, occupied bool) bool {
 	t.renames++
+	// A file that is moved as well is sent: nothing depends on its hint.
+	t.moved = slices.DeleteFunc(t.moved, func(m Moved) bool {
+		return m.File.Exists() && (related(m.From, from) || related(m.From, to) || related(m.To, from) || related(m.To, to) || m.From == to)
+	})
 	// Not what has yet to come to where this one is put.
 	t.moved = slices.DeleteFunc(t.moved, func(m Moved) bool { return m.To == to })
 	for i, m := range t.moved {
@@ -136,7 +139,7 @@ func (t *Target) hint(from, to change.Path, occupied bool) bool {
 	if tangled || len(t.moved) >= movedMax || !t.proven(from) {
 		return false
 	}
-	t.moved = append(t.moved, Moved{from, to, occupied})
+	t.moved = append(t.moved, Moved{From: from, To: to, Clear: occupied})
 	return true
 }
 
@@ -203,29 +206,6 @@ func (t *Target) Moving() bool {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
 	return len(t.moved) > 0
-}
-
-// Movable are the paths below a directory of which nothing is owed: where it was before, the target has them as they are.
-func (t *Target) Movable(dir change.Path) []change.Path {
-	t.j.mu.Lock()
-	defer t.j.mu.Unlock()
-	var paths []change.Path
-	var add func(change.Path, *row)
-	add = func(at change.Path, r *row) {
-		for name, child := range r.names {
-			p := at.Join(name)
-			isDir := child.stat.IsDir()
-			if bits := t.bitsOf(p); isDir && bits&unproven != 0 || !isDir && t.lacksJust(p) {
-				continue
-			}
-			paths = append(paths, p)
-			add(p, child)
-		}
-	}
-	if r := t.j.index.find(dir); r != nil {
-		add(dir, r)
-	}
-	return paths
 }
 
 // lacksJust reports whether the target is owed the path itself.

@@ -53,7 +53,7 @@ func (s *sender) move(ctx context.Context, sess *session, moves []transport.Move
 			for _, p := range append(m.Known, m.To, m.From) {
 				s.owed.Changed(journal.Changed{Path: p, Bits: anything})
 			}
-			s.log.Debug("a directory was moved on the target", "from", m.From.String(), "to", m.To.String(), "paths", len(m.Known))
+			s.log.Debug("moved on the target", "from", m.From.String(), "to", m.To.String(), "paths", len(m.Known))
 		}
 	}
 	return moved, err
@@ -76,13 +76,10 @@ func (s *sender) unfollowed(hints []journal.Moved, moved []transport.Move) {
 // mayMove reports whether directories may go from where they were on the target, as what is removed does.
 func (s *sender) mayMove(sess *session) bool {
 	opts := s.src.options()
-	s.mu.Lock()
-	large := s.large
-	s.mu.Unlock()
-	return !opts.NoRemovals && !opts.Filter.Any() && large == nil && !s.src.brake.holds(change.Root) && sess.mayRemove() == allowed
+	return !opts.NoRemovals && !s.src.brake.holds(change.Root) && sess.mayRemove() == allowed
 }
 
-// moves are the hints that hold by now: there is a directory at To, and none at From but one that comes from elsewhere.
+// moves are the hints that hold by now: there is a directory at To, and none at From but one that comes from elsewhere; or that file at To.
 func (s *sender) moves(sess *session, hints []journal.Moved) (moves []transport.Move) {
 	arrives := map[change.Path]bool{}
 	for _, h := range hints {
@@ -94,11 +91,40 @@ func (s *sender) moves(sess *session, hints []journal.Moved) (moves []transport.
 		to, err := looks.Look(h.To)
 		from, unsure := looks.Look(h.From)
 		gone := unsure == nil && (from.At != h.From || !from.Stat.Exists())
-		if err == nil && to.At == h.To && to.Stat.IsDir() && (gone || arrives[h.From]) {
-			moves = append(moves, transport.Move{From: h.From, To: h.To, Clear: h.Clear, Known: s.owed.Movable(h.To)})
+		if err != nil || unsure != nil || to.At != h.To || s.carries(h.From) || s.carries(h.To) {
+			continue
+		}
+		switch {
+		case h.File.Exists() && to.Stat.SameFile(h.File):
+			// What is at From by now, if anything, is sent after that.
+			moves = append(moves, transport.Move{From: h.From, To: h.To, File: h.File})
+		case !h.File.Exists() && to.Stat.IsDir() && (gone || arrives[h.From]):
+			if m, ok := s.directory(h); ok {
+				moves = append(moves, m)
+			}
 		}
 	}
 	return moves
+}
+
+// directory is the move of a directory. Where a filter has rules, nothing is cleared: the target may have something there that stays.
+func (s *sender) directory(h journal.Moved) (m transport.Move, ok bool) {
+	m = transport.Move{From: h.From, To: h.To, Clear: h.Clear, Exact: s.src.options().Filter.Any()}
+	if m.Exact {
+		m.Maybe, ok = s.owed.Unsure(h.From, h.To)
+		if !ok || h.Clear {
+			return m, false
+		}
+	}
+	m.Known = s.owed.Movable(h.To)
+	return m, true
+}
+
+// carries reports whether the large file that is being sent is at or below p, or p is below it.
+func (s *sender) carries(p change.Path) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.large != nil && (*s.large == p || s.large.Below(p) || p.Below(*s.large))
 }
 
 // unmoved settles moves that failed as a whole: a state of the target. It reports whether they may be tried again.
@@ -111,7 +137,11 @@ func (s *sender) unmoved(ctx context.Context, moves []transport.Move, err error)
 	if te.Unclean {
 		at := time.Now().Add(te.Settle)
 		for _, m := range moves {
-			s.owed.Again(at, change.Mark{Path: m.To, Bits: change.Tree | change.Extras}, change.Mark{Path: m.From, Bits: change.Extras | change.WasDir})
+			to, from := change.Tree|change.Extras, change.Extras|change.WasDir
+			if m.File.Exists() {
+				to, from = change.Content, change.WasFile
+			}
+			s.owed.Again(at, change.Mark{Path: m.To, Bits: to}, change.Mark{Path: m.From, Bits: from})
 		}
 	}
 	s.away.fail()

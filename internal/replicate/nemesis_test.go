@@ -111,7 +111,7 @@ func (r *rig) equalButTemporary(module string) {
 	r.wait(module)
 	temporary := func(rel string) bool {
 		name := filepath.Base(rel)
-		return name == ".sersync-partial" || ofReceiver.MatchString(name)
+		return name == ".sersync-partial" || ofOurs(rel) || ofReceiver.MatchString(name)
 	}
 	strip := func(m map[string]string) map[string]string {
 		for p, line := range m {

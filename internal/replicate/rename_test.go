@@ -3,7 +3,6 @@ package replicate_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,11 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sersync/internal/hook"
 	"sersync/internal/replicate"
-	"sersync/internal/transport/rsync"
 	"sersync/internal/watch/mixed"
 )
 
@@ -341,99 +337,4 @@ func TestHookIsToldOfARename(t *testing.T) {
 	if n := sent.Load() - before; n > 0 {
 		t.Errorf("%d files were sent", n)
 	}
-}
-
-// mover renames directories of a source at random, and changes what is in them.
-type mover struct {
-	*rig
-	rnd *rand.Rand
-}
-
-// dir is one of a few directories, each of which may be in another one.
-func (m *mover) dir() string {
-	p := string(rune('a' + m.rnd.IntN(4)))
-	for m.rnd.IntN(3) == 0 {
-		p += "/" + string(rune('a'+m.rnd.IntN(4)))
-	}
-	return p
-}
-
-func (m *mover) content() string { return fmt.Sprintf("%08x", m.rnd.Uint32()) }
-
-func (m *mover) step() {
-	p, q := m.path(m.dir()), m.path(m.dir())
-	file := filepath.Join(p, fmt.Sprint("f", m.rnd.IntN(6)))
-	switch m.rnd.IntN(15) {
-	case 0, 1, 2, 3, 4:
-		_ = os.Rename(p, q)
-	case 5:
-		_ = unix.Renameat2(unix.AT_FDCWD, p, unix.AT_FDCWD, q, unix.RENAME_EXCHANGE)
-	case 6:
-		_ = os.RemoveAll(q)
-		_ = os.Rename(p, q)
-	case 7:
-		tmp := m.path("tmp")
-		_ = os.Rename(p, tmp)
-		_ = os.Rename(q, p)
-		_ = os.Rename(tmp, q)
-	case 8:
-		_ = os.MkdirAll(p, 0o755)
-	case 9:
-		_ = os.Remove(file)
-	case 10:
-		out := m.rig.dir + ".away"
-		_ = os.Rename(p, out)
-		_ = os.Rename(out, q)
-	case 11, 12:
-		// One size and time for all: a file of one directory is taken for that of another one by these.
-		if err := os.WriteFile(file, []byte(m.content()), 0o644); err == nil {
-			_ = os.Chtimes(file, time.Unix(1700000000, 5), time.Unix(1700000000, 5))
-		}
-	default:
-		// Neither size nor mtime tell.
-		if info, err := os.Lstat(file); err == nil && info.Size() == int64(len(m.content())) {
-			_ = os.WriteFile(file, []byte(m.content()), 0o644)
-			_ = os.Chtimes(file, info.ModTime(), info.ModTime())
-		}
-	}
-}
-
-// P1 while directories are renamed at random, one after the other and at once, and the target goes away now and then. A failing seed
-// is run again by: go test ./internal/replicate -run RenamesAtRandom -seed N
-func TestP1RenamesAtRandomConverge(t *testing.T) {
-	seeds := []uint64{1, 2}
-	if *seed != 0 {
-		seeds = []uint64{*seed}
-	}
-	byEach(t, func(t *testing.T, by mixed.Options) {
-		for _, seed := range seeds {
-			t.Run(fmt.Sprint(seed), func(t *testing.T) {
-				t.Parallel()
-				r, _ := renameRig(t, func(r *rig) {
-					r.opts.Targets = []replicate.TargetOptions{r.target("one", func(o *rsync.Options) { o.Timeout = 2 * time.Second })}
-					noBudget(r)
-					r.watchedBy(by)
-				})
-				m := &mover{rig: r, rnd: rand.New(rand.NewPCG(seed, 7))}
-				for _, dir := range []string{"a", "b/a", "c/a/b", "d"} {
-					r.fill(dir, 6)
-				}
-				r.start()
-				for range 40 {
-					for range m.rnd.IntN(4) {
-						m.step()
-					}
-					switch m.rnd.IntN(8) {
-					case 0:
-						r.daemon.Stop()
-						m.step()
-						r.daemon.Restart()
-					case 1, 2, 3:
-						r.wait("one")
-					}
-				}
-				r.equalButTemporary("one")
-			})
-		}
-	})
 }

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"sersync/internal/filter"
 	"sersync/internal/replicate"
 	"sersync/internal/scan"
 	"sersync/internal/transport/rsync"
@@ -132,8 +134,11 @@ func (r *rig) wait(targets ...string) {
 func (r *rig) equal(module string) {
 	r.t.Helper()
 	r.wait(module)
-	treetest.Equal(r.t, r.dir, r.daemon.Dir(module), nil)
+	treetest.Equal(r.t, r.dir, r.daemon.Dir(module), ofOurs)
 }
+
+// ofOurs are names that wait on a target of our own until all is on its disk.
+func ofOurs(rel string) bool { return strings.HasPrefix(filepath.Base(rel), filter.TempPrefix) }
 
 // eventually polls until ok is true.
 func (r *rig) eventually(what string, ok func() bool) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -236,17 +237,70 @@ func (s *session) follow(events []watch.Event, opts Options) {
 		return
 	}
 	r := scan.Renames{Least: opts.MoveLeast}
+	from, to := 0, 0
 	for _, e := range events {
 		switch {
 		case e.Dir && e.Kind == watch.MovedFrom:
 			r.From = append(r.From, e.Path)
 		case e.Dir && e.Kind == watch.MovedTo:
 			r.To, r.Since = append(r.To, e.Path), e.At
+		case e.Kind == watch.MovedFrom:
+			from++
+		case e.Kind == watch.MovedTo:
+			to++
 		}
 	}
 	if len(r.From) > 0 && len(r.To) > 0 {
 		s.observer.Rename(r)
 	}
+	// Below a directory that was moved, what happened to a file is told by an older name.
+	if from > 0 && to > 0 && len(r.From)+len(r.To) == 0 {
+		s.followFiles(events, opts.MoveFileLeast)
+	}
+}
+
+// followFiles has targets move files of which nothing is told but that they were renamed.
+func (s *session) followFiles(events []watch.Event, least int64) {
+	if !slices.ContainsFunc(events, func(e watch.Event) bool {
+		return !e.Dir && e.Kind == watch.MovedFrom && s.src.journal.Stat(e.Path).Size >= least
+	}) {
+		return
+	}
+	// Nothing may have been missed of what happened to them.
+	if _, walking := s.walks.oldest(); walking || s.unnamed.any() || changedOnTheWay(events) {
+		return
+	}
+	gaps := s.gaps()
+	var from, to []change.Path
+	for _, e := range events {
+		if slices.ContainsFunc(gaps, func(g watch.Gap) bool { return e.Path.Below(g.Path) }) {
+			continue
+		}
+		switch e.Kind {
+		case watch.MovedFrom:
+			from = append(from, e.Path)
+		case watch.MovedTo:
+			to = append(to, e.Path)
+		}
+	}
+	s.observer.RenameFiles(from, to, least)
+}
+
+// changedOnTheWay reports whether a file that was renamed may have been changed as well, be it under a name that it had in between.
+func changedOnTheWay(events []watch.Event) bool {
+	went := map[change.Path]bool{}
+	for _, e := range events {
+		went[e.Path] = went[e.Path] || e.Kind == watch.MovedFrom || e.Kind == watch.MovedTo || e.Kind == watch.Removed
+	}
+	return slices.ContainsFunc(events, func(e watch.Event) bool {
+		switch e.Kind {
+		case watch.MovedFrom, watch.MovedTo, watch.Removed:
+			return false
+		case watch.Look, watch.RootGone:
+			return true
+		}
+		return went[e.Path] || e.File != change.Inode{}
+	})
 }
 
 // resettle takes the waits of the options. What waits by others is due.

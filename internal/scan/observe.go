@@ -38,8 +38,11 @@ type Index interface {
 	// Record takes findings in: rows and marks in one step.
 	Record(findings ...Finding)
 	// Rename moves the row of a directory with all that are below, and the marks there, to where the directory is now, and marks
-	// both places, in one step. It does nothing, and reports false, where it cannot, or what is below counts less than least bytes.
-	Rename(from, to change.Path, since time.Time, least int64) bool
+	// both places, in one step. It does nothing, and reports false, where it cannot, or what is below is too little.
+	Rename(r Rename) bool
+	// RenameFiles hints to targets that regular files were renamed, all at once: where they have a file under its old name, and nothing
+	// is owed of that, they can move it. Rows and marks are left as they are.
+	RenameFiles(files []RenamedFile)
 	// Went reports whether a directory went, at p or above, that a target may still have.
 	Went(p change.Path) bool
 	// Comparing reports whether the entries of a directory, and not what is below them, are to be compared with a target.
@@ -232,6 +235,11 @@ func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 	}
 	changed, why := compare(old, now)
 	if !old.Exists() && now.IsRegular() && !now.Natural() && o.inReplaced(p) {
+		why |= change.Content
+	}
+	if !changed && h.Wrote && now.IsRegular() && !now.Natural() {
+		// It was written before the look that the row is of, or in one tick of the clock with it. Targets may have got this size and mtime
+		// with the name that the file had before.
 		why |= change.Content
 	}
 	unknown := o.unknown(old, now)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"sersync/internal/change"
 	"sersync/internal/filter"
 	"sersync/internal/scan"
@@ -99,16 +101,68 @@ func TestIndexFollowsARename(t *testing.T) {
 	}
 }
 
-// Where a filter has rules nothing is followed.
-func TestIndexFollowsNoRenameUnderAFilter(t *testing.T) {
+// Where a filter has rules, a directory is followed when they keep all of it in both places.
+func TestIndexFollowsARenameThatTheFilterKeepsWhole(t *testing.T) {
+	f, err := filter.New(filter.Glob("test:1", "*.tmp"), filter.Glob("test:2", "/new/**/g"), filter.Glob("test:3", "/kept/sub/*/"))
+	must(t, err)
+	for to, follows := range map[string]bool{"new": false, "kept": true, "x.tmp": false} {
+		tr := newTree(t, f)
+		tr.write("old/f", "content")
+		tr.write("old/sub/g", "content")
+		tr.write("old/sub/own.tmp", "content")
+		tr.walk(true)
+		tr.rename("old", to)
+		tr.observer.Rename(scan.Renames{From: []change.Path{"old"}, To: []change.Path{change.Path(to)}, Since: time.Now()})
+		if followed := !tr.index.Stat("old/f").Exists(); followed != follows {
+			t.Errorf("to %s: followed %v, want %v", to, followed, follows)
+		}
+	}
+}
+
+// A file is told to the index when nothing of it is another but its name.
+func TestRenamedFilesAreTold(t *testing.T) {
 	f, err := filter.New(filter.Glob("test:1", "*.tmp"))
 	must(t, err)
-	tr := newTree(t, f)
-	tr.write("old/f", "content")
-	tr.walk(true)
-	tr.rename("old", "new")
-	tr.observer.Rename(scan.Renames{From: []change.Path{"old"}, To: []change.Path{"new"}, Since: time.Now()})
-	if !tr.index.Stat("old/f").Exists() {
-		t.Error("the row is not where it was")
+	for name, c := range map[string]struct {
+		happens  func(tr *tree)
+		from, to []change.Path
+		want     []change.Path
+	}{
+		"one":          {func(tr *tree) { tr.rename("a", "x") }, []change.Path{"a"}, []change.Path{"x"}, []change.Path{"a", "x"}},
+		"by way":       {func(tr *tree) { tr.rename("a", "t"); tr.rename("t", "x") }, []change.Path{"a", "t"}, []change.Path{"t", "x"}, []change.Path{"a", "x"}},
+		"over another": {func(tr *tree) { tr.rename("a", "b") }, []change.Path{"a"}, []change.Path{"b"}, []change.Path{"a", "b"}},
+		"changed":      {func(tr *tree) { tr.write("a", "longer"); tr.rename("a", "x") }, []change.Path{"a"}, []change.Path{"x"}, nil},
+		"with another name": {func(tr *tree) {
+			must(t, os.Link(filepath.Join(tr.dir, "a"), filepath.Join(tr.dir, "l")))
+			tr.rename("a", "x")
+		}, []change.Path{"a"}, []change.Path{"x"}, nil},
+		"still there":   {func(tr *tree) { tr.rename("a", "x"); tr.rename("x", "a") }, []change.Path{"a", "x"}, []change.Path{"x", "a"}, nil},
+		"dropped":       {func(tr *tree) { tr.rename("a", "a.tmp") }, []change.Path{"a"}, []change.Path{"a.tmp"}, nil},
+		"small":         {func(tr *tree) { tr.rename("small", "x") }, []change.Path{"small"}, []change.Path{"x"}, nil},
+		"known nowhere": {func(tr *tree) { tr.write("n", "1234"); tr.rename("n", "x") }, []change.Path{"n"}, []change.Path{"x"}, nil},
+		"gone by now":   {func(tr *tree) { tr.rename("a", "x"); must(t, os.Remove(filepath.Join(tr.dir, "x"))) }, []change.Path{"a"}, []change.Path{"x"}, nil},
+		"a directory there": {func(tr *tree) {
+			tr.rename("a", "x")
+			must(t, os.Remove(filepath.Join(tr.dir, "x")))
+			tr.write("x/f", "1234")
+		}, []change.Path{"a"}, []change.Path{"x"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr := newTree(t, f)
+			for _, p := range []string{"a", "b"} {
+				tr.write(p, "1234")
+			}
+			tr.write("small", "123")
+			tr.walk(true)
+			c.happens(tr)
+			tr.observer.RenameFiles(c.from, c.to, 4)
+			var told []change.Path
+			for _, f := range tr.index.renamed {
+				told = append(told, f.From, f.To)
+			}
+			if diff := cmp.Diff(c.want, told); diff != "" {
+				t.Errorf("told (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

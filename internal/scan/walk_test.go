@@ -25,6 +25,8 @@ type memory struct {
 	marks map[change.Path]change.Bits
 	// comparing is a directory whose entries are to be compared with a target.
 	comparing change.Path
+	// renamed are the files of which it was told.
+	renamed []scan.RenamedFile
 }
 
 func newMemory() *memory {
@@ -79,7 +81,10 @@ func (m *memory) Record(findings ...scan.Finding) {
 	}
 }
 
-func (m *memory) Rename(from, to change.Path, _ time.Time, _ int64) bool {
+func (m *memory) RenameFiles(files []scan.RenamedFile) { m.renamed = files }
+
+func (m *memory) Rename(r scan.Rename) bool {
+	from, to := r.From, r.To
 	for _, p := range append(m.Below(from), from) {
 		m.rows[to+p[len(from):]] = m.rows[p]
 		delete(m.rows, p)

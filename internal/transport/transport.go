@@ -226,13 +226,21 @@ type Syncer interface {
 	Synced() (before time.Time, losses int)
 }
 
-// Move is a directory that the source has at To by now, and that the target has at From.
+// Move is a directory or a regular file that the source has at To by now, and that the target has at From.
 type Move struct {
 	From, To change.Path
+	// File is what was seen of the file when it came to To, the zero Stat of a directory. What the target has at From is moved only when
+	// its size and mtime are those of it; what it has at To makes way in one step, unless it is a directory.
+	File change.Stat
 	// Clear: the target may have something at To that is to go first, with all that is below.
 	Clear bool
 	// Known are the paths below To that the target has below From as the source has them. Nothing else there is to be taken over.
 	Known []change.Path
+	// Exact: below From the target may have what a filter drops, which stays where it is, and the directories that it is in. What was moved
+	// away by copies need not be removed: that is owed path by path. Maybe are paths below To that the target may have below From or not, some
+	// directories that are Known among them.
+	Exact bool
+	Maybe []change.Path
 }
 
 // Mover is a Transport that can move on the target what moved at the source.

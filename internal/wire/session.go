@@ -207,24 +207,3 @@ func (m *Listing) decode(d *decoder) {
 func (l *Listed) encode(b []byte) []byte {
 	return append(l.Attr.encode(appendText(b, l.Name)), l.Sum[:]...)
 }
-
-// Move asks for what is at From to be moved to To, from the sender, where it is like Attr and nothing is at To. All of a batch of them are
-// done at its End, so that they may form chains and rings. Its Result is Changed when it was done.
-type Move struct {
-	From, To change.Path
-	// Clear: what is at To goes first, with all that is below.
-	Clear bool
-	Attr  Attr
-}
-
-func (*Move) frame() Type { return typeMove }
-
-func (m *Move) encode(b []byte) []byte {
-	return m.Attr.encode(append(appendText(appendText(b, m.From), m.To), flags(m.Clear)))
-}
-
-func (m *Move) decode(d *decoder) {
-	m.From, m.To = d.path(), d.path()
-	d.flags(&m.Clear)
-	m.Attr = d.attr()
-}

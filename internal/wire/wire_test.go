@@ -41,6 +41,7 @@ func messages() []Message {
 		&Listing{Last: true, Text: "t", Entries: []Listed{{Attr: Attr{Mode: unix.S_IFDIR}}, {Name: "f", Attr: file, Sum: Sum{1}}}},
 		&More{Listings: 7},
 		&Move{From: "a", To: "b", Clear: true, Attr: file},
+		&Move{From: "a", To: "b", Exact: true, Attr: Attr{Mode: unix.S_IFDIR | 0o755}, Names: Names{1, 1 << 60}, Maybe: []change.Path{"c/d", "e"}},
 	}
 }
 

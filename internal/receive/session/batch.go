@@ -356,8 +356,10 @@ func (b *batch) move(m *wire.Move) error {
 	case b.refusal != nil:
 		return nil
 	}
-	if err := b.hold(&wire.Entry{Path: m.From + m.To}); err != nil {
-		return err
+	for _, p := range append(m.Maybe, m.From+m.To) {
+		if err := b.hold(&wire.Entry{Path: p}); err != nil {
+			return err
+		}
 	}
 	b.moves = append(b.moves, move{index, *m})
 	return nil

@@ -18,8 +18,8 @@ func (b *batch) placeMoves() error {
 	var moves []apply.Move
 	var indexes []int
 	for _, m := range b.moves {
-		if b.there(&m.Move) && (!m.Clear || froms[m.To] || b.cleared(m.To)) {
-			moves = append(moves, apply.Move{From: m.From, To: m.To})
+		if b.there(&m.Move) && (!m.Exact || b.nothingElse(&m.Move)) && (!m.Clear || froms[m.To] || b.cleared(m.To)) {
+			moves = append(moves, apply.Move{From: m.From, To: m.To, Over: m.Attr.IsRegular()})
 			indexes = append(indexes, m.index)
 		}
 	}
@@ -43,6 +43,22 @@ func (b *batch) there(m *wire.Move) bool {
 	}
 	differs, err := b.c.s.tree.Same(m.From, st, attrOf(&wire.Entry{Attr: m.Attr}))
 	return err == nil && differs&apply.Type == 0 && (m.Attr.IsDir() || differs&(apply.Content|apply.Mtime|apply.Target) == 0)
+}
+
+// nothingElse reports whether all that is in a directory is what the sender says: what it does not know stays where it is.
+func (b *batch) nothingElse(m *wire.Move) bool {
+	maybe := make(map[change.Path]struct{}, len(m.Maybe))
+	for _, p := range m.Maybe {
+		maybe[p] = struct{}{}
+	}
+	var names wire.Names
+	err := b.c.s.tree.Below(m.From, func(p change.Path) error {
+		if _, ok := maybe[p]; !ok {
+			names.Add(p)
+		}
+		return nil
+	})
+	return err == nil && names == m.Names
 }
 
 // cleared removes what is where something else is to be moved to.

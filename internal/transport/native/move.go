@@ -13,8 +13,8 @@ import (
 
 var _ transport.Mover = (*Transport)(nil)
 
-// Move implements transport.Mover: each directory is renamed there, with all that the target has in it. What the source does not have there
-// is for the comparison to find.
+// Move implements transport.Mover: each is renamed there, a directory with all that the target has in it. What the source does not have there
+// is for the comparison to find. Where a filter drops something, a directory goes only as a whole, when nothing is in it that the source does not know.
 func (t *Transport) Move(ctx context.Context, root *os.File, moves []transport.Move) ([]bool, error) {
 	done := make([]bool, len(moves))
 	if err := ctx.Err(); err != nil {
@@ -45,14 +45,18 @@ func (b *batch) moves(ctx context.Context, moves []transport.Move) error {
 		if err := b.above(m.To); err != nil {
 			return err
 		}
-		seen, err := b.looks.Look(m.To)
-		if err != nil || seen.At != m.To || !seen.Stat.IsDir() {
+		like, ok := b.like(m)
+		if !ok {
+			continue
+		}
+		ask := wire.Move{From: m.From, To: m.To, Clear: m.Clear, Exact: m.Exact, Attr: wire.AttrOf(like)}
+		if m.Exact && !name(&ask, m) {
 			continue
 		}
 		b.mu.Lock()
 		b.sent = append(b.sent, sent{path: m.To})
 		b.mu.Unlock()
-		if err := b.c.put(&wire.Move{From: m.From, To: m.To, Clear: m.Clear, Attr: wire.AttrOf(seen.Stat)}); err != nil {
+		if err := b.c.put(&ask); err != nil {
 			return err
 		}
 	}
@@ -61,4 +65,33 @@ func (b *batch) moves(ctx context.Context, moves []transport.Move) error {
 	}
 	_, err := await(context.WithoutCancel(ctx), b.c, b.done)
 	return err
+}
+
+// like is what is moved; false when the source has something else there by now.
+func (b *batch) like(m transport.Move) (change.Stat, bool) {
+	seen, err := b.looks.Look(m.To)
+	switch {
+	case err != nil || seen.At != m.To:
+		return change.Stat{}, false
+	case m.File.Exists():
+		return m.File, seen.Stat.SameFile(m.File)
+	}
+	return seen.Stat, seen.Stat.IsDir()
+}
+
+// name says which names may be below a directory that is moved; false when they are too many.
+func name(ask *wire.Move, m transport.Move) bool {
+	size, maybe := 0, make(map[change.Path]struct{}, len(m.Maybe))
+	for _, p := range m.Maybe {
+		maybe[p] = struct{}{}
+		p = p[len(m.To)+1:]
+		size += len(p)
+		ask.Maybe = append(ask.Maybe, p)
+	}
+	for _, p := range m.Known {
+		if _, ok := maybe[p]; !ok {
+			ask.Names.Add(p[len(m.To)+1:])
+		}
+	}
+	return len(ask.Maybe) <= wire.MaxMaybe && size <= wire.MaxMaybeBytes
 }

@@ -15,7 +15,8 @@ import (
 var _ transport.Mover = (*Transport)(nil)
 
 // Move implements transport.Mover: rsync links what it finds in the old directory to the new one (--link-dest), and the old one is
-// removed. A target with a trash is left alone: what was renamed would lie in the trash. So are swaps, which rsync has no way for.
+// removed. A target with a trash is left alone: what was renamed would lie in the trash. So are swaps and files, which rsync has no way
+// for: it links what has the same name in another directory.
 func (t *Transport) Move(ctx context.Context, root *os.File, moves []transport.Move) ([]bool, error) {
 	done := make([]bool, len(moves))
 	if t.o.Trash {
@@ -104,6 +105,9 @@ func (t *Transport) move(ctx context.Context, root *os.File, m transport.Move) e
 	m.Known = slices.DeleteFunc(slices.Clone(m.Known), func(p change.Path) bool { return sends[p] })
 	if _, err := t.link(ctx, move, s, m); err != nil {
 		return err
+	}
+	if m.Exact {
+		return nil // what was linked goes by its old names
 	}
 	return t.clear(ctx, m.From)
 }
