@@ -194,3 +194,47 @@ func TestP2ContentWhoseTimeWasSetIsComparedAfterALoss(t *testing.T) {
 		}
 	})
 }
+
+// The batch that was to bring a directory is lost, and the comparison finds what an earlier connection has brought: it may not be on the disk.
+func TestP2WhatAComparisonFindsAsItShouldBeIsComparedAgainAfterALoss(t *testing.T) {
+	var s *syncing
+	inBubble(t, withSyncing(&s), func(f *fake) {
+		s.say(time.Now().Add(-time.Hour), 0)
+		f.write("d/old")
+		f.rest(10 * time.Second)
+		compared := 0
+		s.fakeTransport.mu.Lock()
+		s.sweep = func(_ context.Context, w transport.Sweep, _ func(transport.Difference) error) error {
+			if slices.Contains(w.Under, "d") {
+				compared++
+			}
+			return nil
+		}
+		s.fakeTransport.mu.Unlock()
+		away := true
+		s.set(func(context.Context, transport.Batch) (transport.Report, error) {
+			if away {
+				return transport.Report{}, &transport.Error{Kind: transport.Away, Err: errors.New("cut")}
+			}
+			return transport.Report{}, nil
+		})
+		d := filepath.Join(f.dir, "d")
+		if err := errors.Join(os.RemoveAll(d), os.Mkdir(d, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		f.happened(watch.Removed, "d")
+		f.rest(time.Minute)
+		away = false
+		f.rest(time.Minute)
+		if before := compared; before == 0 {
+			t.Fatal("it was not compared")
+		}
+		compared = 0
+		s.lose()
+		f.write("c")
+		f.rest(10 * time.Second)
+		if compared == 0 {
+			t.Error("it was not compared again")
+		}
+	})
+}
