@@ -201,6 +201,7 @@ func TestP2WhatAComparisonFindsAsItShouldBeIsComparedAgainAfterALoss(t *testing.
 	inBubble(t, withSyncing(&s), func(f *fake) {
 		s.say(time.Now().Add(-time.Hour), 0)
 		f.write("d/old")
+		f.happened(watch.Created, "d")
 		f.rest(10 * time.Second)
 		compared := 0
 		s.fakeTransport.mu.Lock()
@@ -219,7 +220,7 @@ func TestP2WhatAComparisonFindsAsItShouldBeIsComparedAgainAfterALoss(t *testing.
 			return transport.Report{}, nil
 		})
 		d := filepath.Join(f.dir, "d")
-		if err := errors.Join(os.RemoveAll(d), os.Mkdir(d, 0o755)); err != nil {
+		if err := errors.Join(os.Rename(d, filepath.Join(t.TempDir(), "away")), os.Mkdir(d, 0o755)); err != nil {
 			t.Fatal(err)
 		}
 		f.happened(watch.Removed, "d")
