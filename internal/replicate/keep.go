@@ -110,7 +110,7 @@ func (s *Source) goOn(sess *session, l journal.Loaded, now home) {
 		s.fillNew(t.Name)
 	}
 	if !l.Clean {
-		s.tear(sess, l)
+		s.tear(l)
 	}
 	if s.brake.engaged() == nil {
 		for _, t := range opts.Targets {
@@ -124,6 +124,7 @@ func (s *Source) goOn(sess *session, l journal.Loaded, now home) {
 	} else {
 		sess.heal(l.Saved)
 	}
+	sess.observer.SetTorn(!l.Clean, sess.healing)
 	s.log.Info("the source is compared with what was last known of it", "paths", s.journal.Indexed(), "known", l.Saved, "clean", l.Clean)
 }
 
@@ -137,9 +138,8 @@ func (s *Source) fillNew(name string) {
 }
 
 // tear prepares for what was sent last before a kill and is not in the journal.
-func (s *Source) tear(sess *session, l journal.Loaded) {
+func (s *Source) tear(l journal.Loaded) {
 	s.torn.Store(true)
-	sess.observer.SetTorn(true)
 	settle := map[string]time.Duration{}
 	for _, t := range s.options().Targets {
 		s.journal.Open(t.Name).LookAgain()

@@ -168,12 +168,6 @@ func (s *sender) undurable(r *run, report transport.Report) []journal.Changed {
 	paths := report.Changed
 	if _, ok := s.opts.Transport.(transport.Syncer); ok {
 		paths = r.paths()
-	} else {
-		for _, it := range r.items {
-			if it.compares() != 0 {
-				paths = append(paths, it.path)
-			}
-		}
 	}
 	all := make([]journal.Changed, len(paths))
 	for i, p := range paths {

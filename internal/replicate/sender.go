@@ -125,6 +125,11 @@ func (s *sender) run(ctx context.Context) {
 func (s *sender) await(ctx context.Context) bool {
 	draining := false
 	drain := s.drain
+	// What was acked last may be gone with a connection, also when nothing more is to be sent.
+	var lost <-chan struct{}
+	if t, ok := s.opts.Transport.(transport.Syncer); ok {
+		lost = t.Lost()
+	}
 	for ctx.Err() == nil {
 		if since, inFlight := s.gate.paused(); !since.IsZero() {
 			if draining && !inFlight {
@@ -180,6 +185,8 @@ func (s *sender) await(ctx context.Context) bool {
 		case <-shut:
 		case <-s.owed.News():
 		case <-s.settled:
+		case <-lost:
+			s.synced(s.losses())
 		case <-due:
 		}
 	}

@@ -74,7 +74,7 @@ func newSession(s *Source, root *scan.Root, w watch.Watcher, opts Options) *sess
 				s.brake.loseMount(s.log, p, lost)
 			}
 		})
-	sess.observer.SetTorn(s.torn.Load())
+	sess.observer.SetTorn(s.torn.Load(), true)
 	return sess
 }
 

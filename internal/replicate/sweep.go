@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sersync/internal/change"
+	"sersync/internal/journal"
 	"sersync/internal/transport"
 )
 
@@ -280,6 +281,12 @@ func (s *sender) emptiness(sess *session, d transport.Difference) {
 func (s *sender) swept(ctx context.Context, marks []change.Mark, err error) {
 	if err == nil {
 		s.report.compared()
+		if _, ok := s.opts.Transport.(transport.Syncer); ok {
+			// What was found there may be what an earlier connection brought a moment ago.
+			for _, m := range marks {
+				s.owed.Changed(journal.Changed{Path: m.Path, Bits: m.Bits & (change.Extras | change.Entries)})
+			}
+		}
 		s.owed.AckTelling(s.arrivals(marks), marks...)
 		return
 	}

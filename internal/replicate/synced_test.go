@@ -21,6 +21,7 @@ type syncing struct {
 	mu     sync.Mutex
 	before time.Time
 	losses int
+	lost   chan struct{}
 }
 
 func (s *syncing) Synced() (time.Time, int) {
@@ -28,6 +29,8 @@ func (s *syncing) Synced() (time.Time, int) {
 	defer s.mu.Unlock()
 	return s.before, s.losses
 }
+
+func (s *syncing) Lost() <-chan struct{} { return s.lost }
 
 func (s *syncing) say(before time.Time, losses int) {
 	s.mu.Lock()
@@ -38,7 +41,7 @@ func (s *syncing) say(before time.Time, losses int) {
 // withSyncing makes the one target of a bubble one that says what is on its disk.
 func withSyncing(s **syncing) func(*fake) {
 	return func(f *fake) {
-		*s = &syncing{fakeTransport: f.targets["one"], before: time.Now()}
+		*s = &syncing{fakeTransport: f.targets["one"], before: time.Now(), lost: make(chan struct{}, 1)}
 		f.opts.Targets[0].Transport = *s
 	}
 }
@@ -70,6 +73,23 @@ func TestP2WhatIsNotOnTheDiskOfATargetIsSentAgainAfterALossAlsoIfItWasFoundEqual
 			if !slices.Contains(got, p) {
 				t.Errorf("after the loss %v were sent, want %s too", got, p)
 			}
+		}
+	})
+}
+
+// Also when nothing changes any more.
+func TestP2WhatIsNotOnTheDiskOfATargetIsSentAgainAsSoonAsItsConnectionIsLost(t *testing.T) {
+	var s *syncing
+	inBubble(t, withSyncing(&s), func(f *fake) {
+		s.say(time.Now().Add(-time.Hour), 0)
+		f.write("a")
+		f.rest(10 * time.Second)
+		s.take()
+		s.say(time.Now().Add(-time.Hour), 1)
+		s.lost <- struct{}{}
+		f.rest(10 * time.Second)
+		if got := s.sentPaths(); !slices.Contains(got, "a") {
+			t.Errorf("after the loss %v were sent, want a", got)
 		}
 	})
 }
@@ -191,6 +211,51 @@ func TestP2ContentWhoseTimeWasSetIsComparedAfterALoss(t *testing.T) {
 		}
 		if !slices.Equal(contents, []change.Path{"set"}) {
 			t.Errorf("after the loss %v were compared by content, want set alone", contents)
+		}
+	})
+}
+
+// The batch that was to bring a directory is lost, and the comparison finds what an earlier connection has brought: it may not be on the disk.
+func TestP2WhatAComparisonFindsAsItShouldBeIsComparedAgainAfterALoss(t *testing.T) {
+	var s *syncing
+	inBubble(t, withSyncing(&s), func(f *fake) {
+		s.say(time.Now().Add(-time.Hour), 0)
+		f.write("d/old")
+		f.happened(watch.Created, "d")
+		f.rest(10 * time.Second)
+		compared := 0
+		s.fakeTransport.mu.Lock()
+		s.sweep = func(_ context.Context, w transport.Sweep, _ func(transport.Difference) error) error {
+			if slices.Contains(w.Under, "d") {
+				compared++
+			}
+			return nil
+		}
+		s.fakeTransport.mu.Unlock()
+		away := true
+		s.set(func(context.Context, transport.Batch) (transport.Report, error) {
+			if away {
+				return transport.Report{}, &transport.Error{Kind: transport.Away, Err: errors.New("cut")}
+			}
+			return transport.Report{}, nil
+		})
+		d := filepath.Join(f.dir, "d")
+		if err := errors.Join(os.Rename(d, filepath.Join(t.TempDir(), "away")), os.Mkdir(d, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		f.happened(watch.Removed, "d")
+		f.rest(time.Minute)
+		away = false
+		f.rest(time.Minute)
+		if before := compared; before == 0 {
+			t.Fatal("it was not compared")
+		}
+		compared = 0
+		s.lose()
+		f.write("c")
+		f.rest(10 * time.Second)
+		if compared == 0 {
+			t.Error("it was not compared again")
 		}
 	})
 }

@@ -182,7 +182,7 @@ func (s *session) prime(ctx context.Context) {
 // mended says that the whole source was compared after a kill.
 func (s *session) mended() {
 	if s.src.torn.Swap(false) {
-		s.observer.SetTorn(false)
+		s.observer.SetTorn(false, true)
 		s.src.journal.Twice(nil)
 	}
 }

@@ -61,8 +61,8 @@ type Observer struct {
 	// replaced are the directories that were not walked yet since they came to where targets may still have another one, with when
 	// they were found.
 	replaced map[change.Path]time.Time
-	// torn: targets may have more than the index tells of.
-	torn bool
+	// torn: targets may have more than the index tells of. whole: it tells of all that was there when it was kept.
+	torn, whole bool
 	// walk is told of directories to be walked: new ones and replaced ones.
 	walk func(p change.Path)
 	// remounted is told of directories that are on another file system than they were.
@@ -95,20 +95,21 @@ func (o *Observer) SetFilter(f *filter.Filter) {
 }
 
 // SetTorn says whether targets may have more than the index tells of: what was sent last before a kill. What came and went since shows in its
-// directory alone, so that of each directory that is not what it was the entries are compared, whether a walk finds it or an event.
-func (o *Observer) SetTorn(torn bool) {
+// directory alone, so that of each directory that is not what it was the entries are compared, whether a walk finds it or, where the index is whole,
+// an event.
+func (o *Observer) SetTorn(torn, whole bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.torn = torn
+	o.torn, o.whole = torn, whole
 }
 
 // unknown are the bits of what is not what it was when the index was kept: the targets may have something that came after that and is not there any
 // more.
-func (o *Observer) unknown(old, now change.Stat) change.Bits {
+func (o *Observer) unknown(old, now change.Stat, event bool) change.Bits {
 	switch {
-	case !o.torn || old.SameFile(now) && old.Ctime == now.Ctime:
+	case !o.torn || event && !o.whole || old.SameFile(now) && old.Ctime == now.Ctime:
 		return 0
-	case now.IsDir() && !old.SameFile(now):
+	case now.IsDir() && !old.SameFile(now) && o.whole:
 		return change.Extras
 	case now.IsDir():
 		return change.Entries
@@ -190,7 +191,7 @@ func (o *Observer) refresh(l *look, looks *Looks, dirs map[change.Path]struct{})
 			if now.Mode == old.Mode && now.UID == old.UID && now.GID == old.GID {
 				old.Ctime = now.Ctime
 			}
-			bits := o.unknown(o.index.Stat(p), now)
+			bits := o.unknown(o.index.Stat(p), now, true)
 			l.findings = append(l.findings, Finding{Path: p, Stat: old, Young: l.young(now), Mark: bits != 0, Since: since, Bits: bits})
 		}
 	}
@@ -242,7 +243,7 @@ func (o *Observer) found(l *look, seen Seen, h Happened, always bool) {
 		// with the name that the file had before.
 		why |= change.Content
 	}
-	unknown := o.unknown(old, now)
+	unknown := o.unknown(old, now, always)
 	bits := h.Bits | why | unknown
 	if o.filter.OneFileSystem() && old.IsDir() && now.IsDir() && old.Dev != now.Dev {
 		// A mount point came or went. What was below it stays on the targets, and is looked at anew when it can be seen again.

@@ -45,7 +45,7 @@ func TestP2DirectoryThatChangedOverAKillIsComparedAlsoIfAnEventIsFirst(t *testin
 			after()
 			tr.walk(true)
 			clear(tr.index.marks)
-			tr.observer.SetTorn(true)
+			tr.observer.SetTorn(true, true)
 			tr.write("d/new", "x") // and something else came and went
 			look(tr)
 			if got := tr.index.marks["d"]; got != change.Entries {
@@ -54,7 +54,7 @@ func TestP2DirectoryThatChangedOverAKillIsComparedAlsoIfAnEventIsFirst(t *testin
 			if got := tr.index.marks["other"]; got != 0 {
 				t.Errorf("a directory in which nothing happened is marked with %b", got)
 			}
-			tr.observer.SetTorn(false)
+			tr.observer.SetTorn(false, true)
 			clear(tr.index.marks)
 			after()
 			tr.write("d/newer", "x")
@@ -71,7 +71,7 @@ func TestP2DirectoryThatComesAfterAKillIsComparedWithAllBelow(t *testing.T) {
 	after()
 	tr.walk(true)
 	clear(tr.index.marks)
-	tr.observer.SetTorn(true)
+	tr.observer.SetTorn(true, true)
 	must(t, os.Mkdir(filepath.Join(tr.dir, "d/new"), 0o755))
 	tr.happens("d/new")
 	tr.marked(map[change.Path]change.Bits{"d": change.Entries, "d/new": change.Extras})

@@ -224,6 +224,8 @@ type Syncer interface {
 	// Synced is a time: what was acked by batches that began before it is on the target's disk. It is now when all is. losses counts
 	// the connections that ended so: what a batch acked that began when they were fewer may not be there, whatever the time says.
 	Synced() (before time.Time, losses int)
+	// Lost gets a value when there may be more losses.
+	Lost() <-chan struct{}
 }
 
 // Move is a directory or a regular file that the source has at To by now, and that the target has at From.

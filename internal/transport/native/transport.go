@@ -54,6 +54,7 @@ type Transport struct {
 	lost    time.Time          // guarded by mu: when the oldest batch began that was not on the disk when its connection ended
 	root    string             // guarded by mu: which directory the target had last
 	losses  int                // guarded by mu: how many connections ended so
+	news    chan struct{}      // gets a value when there are more of them
 	closed  bool
 	wg      sync.WaitGroup // what connections run
 }
@@ -65,7 +66,7 @@ func New(o Options) *Transport {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
-	t := &Transport{o: o, conns: map[*conn]struct{}{}}
+	t := &Transport{o: o, conns: map[*conn]struct{}{}, news: make(chan struct{}, 1)}
 	if o.Bandwidth > 0 {
 		t.rate = rate.NewLimiter(rate.Limit(o.Bandwidth), rateBurst)
 	}
@@ -240,6 +241,9 @@ func (t *Transport) Synced() (before time.Time, losses int) {
 	return oldest, t.losses
 }
 
+// Lost implements transport.Syncer.
+func (t *Transport) Lost() <-chan struct{} { return t.news }
+
 // forgot reports whether the target may have lost something that nobody was told of.
 func (t *Transport) forgot() bool {
 	t.mu.Lock()
@@ -258,6 +262,7 @@ func (t *Transport) lose(c *conn) {
 		return
 	}
 	t.losses++
+	poke(t.news)
 	if t.lost.IsZero() || at.Before(t.lost) {
 		t.lost = at
 	}
