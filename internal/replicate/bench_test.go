@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -77,29 +76,5 @@ func BenchmarkRenamedDirectory(b *testing.B) {
 			b.ReportMetric(there.Seconds()*1000/float64(2*b.N), "ms/rename")
 			r.stop()
 		})
-	}
-}
-
-// BenchmarkRenamedFile renames a file, and waits until a target of our own has it under its new name: by a move, and by sending it.
-func BenchmarkRenamedFile(b *testing.B) {
-	for _, size := range []int{4 << 10, 32 << 10, 64 << 10, 128 << 10, 256 << 10, 1 << 20, 16 << 20} {
-		for how, least := range map[string]int64{"moved": 1, "sent": 1 << 40} {
-			b.Run(fmt.Sprintf("%d KiB %s", size>>10, how), func(b *testing.B) {
-				r := newRig(b, func(r *rig) {
-					r.opts.MoveFileLeast, r.opts.Targets = least, []replicate.TargetOptions{r.local("one")}
-					r.watchedBy(mixed.Options{})
-				})
-				r.write("old", strings.Repeat("x", size))
-				r.start()
-				r.wait()
-				for b.Loop() {
-					r.rename("old", "new")
-					r.wait()
-					r.rename("new", "old")
-					r.wait()
-				}
-				r.stop()
-			})
-		}
 	}
 }
