@@ -228,8 +228,32 @@ func (j *Journal) Settled() bool {
 	}
 	j.saving.Lock()
 	defer j.saving.Unlock()
-	return j.settled() || j.commit() == nil
+	return j.settled() || j.clear() == nil || j.commit() == nil
 }
+
+// clear has the file forget what was below directories that went, and write nothing else: a few pages, where all that a rename changes are
+// thousands of rows. What it lacks of the index then is new to a start, and marked by it.
+func (j *Journal) clear() error {
+	j.mu.Lock()
+	if j.err != nil || j.store.lost || !j.store.there() {
+		j.mu.Unlock()
+		return errNotNow
+	}
+	s, cleared := j.store, j.unsaved.cleared
+	j.unsaved.cleared, j.unsaved.meta, j.clearing = nil, true, true
+	j.mu.Unlock()
+	err := s.clear(cleared)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.clearing = false
+	if err != nil {
+		j.unsaved.cleared = append(cleared, j.unsaved.cleared...)
+	}
+	return err
+}
+
+// errNotNow: only a whole transaction will do.
+var errNotNow = errors.New("the file is not as it should be")
 
 func (j *Journal) settled() bool {
 	j.mu.Lock()

@@ -143,7 +143,7 @@ func writeTo(b *bbolt.Tx, tx transaction) error {
 	}
 	index.FillPercent = 0.9
 	for _, p := range tx.cleared {
-		if err := clearBelow(index, p); err != nil {
+		if _, err := clearBelow(index, p); err != nil {
 			return err
 		}
 	}
@@ -220,22 +220,54 @@ func apply(b *bbolt.Bucket, ops []op) error {
 	return nil
 }
 
-// clearBelow deletes all keys below a directory; with the root also its own, which is unsaved then.
-func clearBelow(b *bbolt.Bucket, dir change.Path) error {
+// clear deletes what is below directories.
+func (s *store) clear(dirs []change.Path) error {
+	return guarded(func() error { return s.db.Update(func(b *bbolt.Tx) error { return clearAll(b, dirs) }) })
+}
+
+func clearAll(b *bbolt.Tx, dirs []change.Path) error {
+	index, about := b.Bucket(indexBucket), b.Bucket(metaBucket)
+	if index == nil || about == nil {
+		return errNotNow // nothing was written yet
+	}
+	text, err := unseal(metaKey, about.Get(metaKey))
+	if err != nil {
+		return err
+	}
+	var m meta
+	if err := json.Unmarshal(text, &m); err != nil {
+		return fmt.Errorf("read meta: %w", err)
+	}
+	for _, p := range dirs {
+		n, err := clearBelow(index, p)
+		if err != nil {
+			return err
+		}
+		m.Rows -= n
+	}
+	m.Clean = false
+	if text, err = json.Marshal(m); err != nil {
+		return fmt.Errorf("write meta: %w", err)
+	}
+	return apply(about, []op{put(string(metaKey), text)})
+}
+
+// clearBelow deletes all keys below a directory, with the root also its own, which is unsaved then, and says how many.
+func clearBelow(b *bbolt.Bucket, dir change.Path) (n int, err error) {
 	prefix := []byte(dir + "/")
 	if dir == change.Root {
 		prefix = nil
 	}
 	c := b.Cursor()
-	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix) && k != nil; {
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix) && k != nil; n++ {
 		// On from here: what is deleted leaves empty pages, which a search from the start would pass each time.
 		at := slices.Clone(k)
 		if err := c.Delete(); err != nil {
-			return err
+			return n, err
 		}
 		k, _ = c.Seek(at)
 	}
-	return nil
+	return n, nil
 }
 
 // sortOps puts ops in the order of the tree, so that each page is written once.

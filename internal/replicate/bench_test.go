@@ -5,6 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"sersync/internal/filter"
+	"sersync/internal/replicate"
+	"sersync/internal/watch/mixed"
 )
 
 // BenchmarkBurst writes 2,000 files of 4 KiB into 100 directories and waits until the target has them.
@@ -38,4 +43,38 @@ func BenchmarkOneChange(b *testing.B) {
 		r.wait()
 	}
 	r.stop()
+}
+
+// BenchmarkRenamedDirectory renames a directory of 10,000 files, and waits until a target of our own has renamed it, and for all that follows.
+func BenchmarkRenamedDirectory(b *testing.B) {
+	for name, rules := range map[string][]filter.Rule{"plain": nil, "filtered": {filter.Hidden(""), filter.Glob("", "*.log")}} {
+		b.Run(name, func(b *testing.B) {
+			r := newRig(b, func(r *rig) {
+				r.opts.StateDir, r.opts.Targets = b.TempDir(), []replicate.TargetOptions{r.local("one")}
+				r.watchedBy(mixed.Options{})
+				if rules != nil {
+					f, err := filter.New(rules...)
+					r.must(err)
+					r.opts.Filter = f
+				}
+			})
+			for i := range 10_000 {
+				r.write(fmt.Sprintf("old/d%d/a-file-%d", i%10, i), "x")
+			}
+			r.start()
+			r.wait()
+			var there time.Duration
+			for b.Loop() {
+				for _, move := range [][2]string{{"old", "new"}, {"new", "old"}} {
+					began := time.Now()
+					r.rename(move[0], move[1])
+					r.eventually("the target has it", func() bool { return r.exists("one", move[1]) })
+					there += time.Since(began)
+					r.wait()
+				}
+			}
+			b.ReportMetric(there.Seconds()*1000/float64(2*b.N), "ms/rename")
+			r.stop()
+		})
+	}
 }

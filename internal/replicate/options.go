@@ -45,7 +45,8 @@ type Options struct {
 	// MoveLeast is how much has to be below a directory that was renamed, in bytes (a name counts as 4 KiB), to have targets move it:
 	// less is sent sooner. Default 1 MiB.
 	MoveLeast int64
-	// MoveFileLeast is how large a file that was renamed has to be for targets to move it. Default 256 KiB.
+	// MoveFileLeast is how large a file that was renamed has to be for targets to move it. What goes with its entry (wire.MaxInline) takes no
+	// more round trips than a move. Default 128 KiB.
 	MoveFileLeast int64
 	// CloseWait is how long a new file may stay open before it is sent all the same. Default 1 s.
 	CloseWait time.Duration

@@ -149,7 +149,7 @@ func (s *session) intake(ctx context.Context, cancel context.CancelCauseFunc) {
 			continue
 		case flushed = <-s.flush:
 		}
-		events = s.swap(events)
+		events = s.whole(ctx, s.swap(events))
 		if s.mark(events, flushed.all) {
 			cancel(scan.ErrRootGone)
 		}
@@ -163,6 +163,25 @@ func (s *session) intake(ctx context.Context, cancel context.CancelCauseFunc) {
 type barrier struct {
 	done chan struct{}
 	all  bool
+}
+
+// halfTime is how long the second half of a rename may be behind the first: the kernel queues both at once, and a reader may come between.
+const halfTime = 2 * time.Millisecond
+
+// whole waits for the second half of a rename worth following of which events end with the first.
+func (s *session) whole(ctx context.Context, events []watch.Event) []watch.Event {
+	if len(events) == 0 || events[len(events)-1].Kind != watch.MovedFrom {
+		return events
+	}
+	if e := events[len(events)-1]; !e.Dir && s.src.journal.Stat(e.Path).Size < s.src.options().MoveFileLeast {
+		return events
+	}
+	select {
+	case <-ctx.Done():
+	case <-s.events:
+	case <-time.After(halfTime):
+	}
+	return append(events, s.swap(nil)...)
 }
 
 // swap takes the backlog and leaves the buffer spare in its place.

@@ -100,7 +100,7 @@ func (o Options) complete() (Options, error) {
 	}
 	o.GapEvery = orElse(o.GapEvery, 30*time.Second)
 	o.MoveLeast = orElse(o.MoveLeast, 1<<20)
-	o.MoveFileLeast = orElse(o.MoveFileLeast, 256<<10)
+	o.MoveFileLeast = orElse(o.MoveFileLeast, 128<<10)
 	o.RemovalBudget = o.RemovalBudget.complete()
 	seen := map[string]bool{}
 	o.Targets = append([]TargetOptions(nil), o.Targets...)

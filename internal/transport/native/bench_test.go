@@ -1,7 +1,10 @@
 package native
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -75,4 +78,45 @@ func BenchmarkOneChange(b *testing.B) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+}
+
+// BenchmarkRenamedFile has a target take a file under its new name: by a move, and by sending it.
+func BenchmarkRenamedFile(b *testing.B) {
+	for _, size := range []int{4 << 10, 64 << 10, 128 << 10, 1 << 20} {
+		for _, moves := range []bool{true, false} {
+			b.Run(fmt.Sprintf("%d KiB, moved %v", size>>10, moves), func(b *testing.B) {
+				r := newRig(b)
+				tr := r.transport(Options{})
+				defer tr.Close()
+				src, root := source(b)
+				names := []change.Path{"a", "b"}
+				write(b, src, string(names[0]), bytes.Repeat([]byte("x"), size))
+				update := func(op transport.Op, p change.Path) {
+					if _, err := tr.Apply(b.Context(), transport.Batch{Op: op, Root: root, Paths: []change.Path{p}}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				update(transport.Update, names[0])
+				for b.Loop() {
+					from, to := names[0], names[1]
+					names[0], names[1] = to, from
+					if err := os.Rename(filepath.Join(src, string(from)), filepath.Join(src, string(to))); err != nil {
+						b.Fatal(err)
+					}
+					if moves {
+						var st unix.Stat_t
+						if err := unix.Lstat(filepath.Join(src, string(to)), &st); err != nil {
+							b.Fatal(err)
+						}
+						done, err := tr.Move(b.Context(), root, []transport.Move{{From: from, To: to, File: change.StatOf(&st)}})
+						if err != nil || !done[0] {
+							b.Fatal(done, err)
+						}
+					}
+					update(transport.Update, to)
+					update(transport.Remove, from)
+				}
+			})
+		}
+	}
 }
