@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sersync/internal/change"
+	"sersync/internal/filter"
 	"sersync/internal/transport"
 )
 
@@ -51,9 +52,18 @@ func (s *sender) released(sess *session, r *run) bool {
 // way either.
 func (s *sender) batchOf(sess *session, r *run) transport.Batch {
 	return transport.Batch{
-		Op: r.op, Root: sess.root.File(), Paths: r.paths(), Seen: r.seen(), Seq: r.seq, Reads: s.src.shared(),
+		Op: r.op, Root: sess.root.File(), Paths: r.paths(), Seen: r.seen(s.name), Seq: r.seq, Reads: s.src.shared(),
 		Keep: s.src.options().NoRemovals || sess.mayRemove() != allowed || s.src.brake.holds(change.Root),
 	}
+}
+
+// name is another name of a file under which the target has it.
+func (s *sender) name(p change.Path, st change.Stat) change.Path {
+	if !st.IsRegular() || st.Links < 2 {
+		return change.Root
+	}
+	f := s.src.options().Filter
+	return s.owed.Has(p, st, func(q change.Path) bool { return f.Verdict(q, filter.File).Keep })
 }
 
 // shared keeps what is read for other targets; nil when there are none.
