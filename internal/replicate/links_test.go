@@ -158,6 +158,21 @@ func TestVersionsKeptByLinksAreLinksOnTheTarget(t *testing.T) {
 	})
 }
 
+// The names of a file are in several batches, and the target lacks all of them.
+func TestAFirstComparisonSendsAFileWithManyNamesOnce(t *testing.T) {
+	l := newLinked(t, mixed.Options{Method: *method}, nil)
+	const files, versions = 150, 40
+	for i := range files {
+		l.write(fmt.Sprintf("v00/d%d/f%d", i%7, i), "content "+strconv.Itoa(i))
+	}
+	for i := range versions {
+		l.run("cp", "-al", "v00", fmt.Sprintf("v%02d", i+1))
+	}
+	if n := l.sends(l.start); n != files {
+		t.Errorf("%d files were sent of %d with %d names each", n, files, versions+1)
+	}
+}
+
 // What happens through one name, in its own time or in that of the others, happens to all of them.
 func TestAChangeThroughOneNameIsOneOfAllOnTheTarget(t *testing.T) {
 	byEach(t, func(t *testing.T, by mixed.Options) {

@@ -63,14 +63,14 @@ func (r *run) paths() []change.Path {
 	return paths
 }
 
-// seen is what the looks of the plan saw. Nil for removals: there was nothing. name is another name under which the target has a file.
-func (r *run) seen(name func(change.Path, change.Stat) change.Path) []transport.Seen {
+// seen is what the looks of the plan saw. Nil for removals: there was nothing.
+func (r *run) seen() []transport.Seen {
 	if r.removes() {
 		return nil
 	}
 	seen := make([]transport.Seen, len(r.items))
 	for i, it := range r.items {
-		seen[i].Stat, seen[i].Link = it.stat, name(it.path, it.stat)
+		seen[i].Stat = it.stat
 		for _, m := range it.marks {
 			seen[i].Seq = max(seen[i].Seq, m.Seq)
 		}

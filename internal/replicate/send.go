@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"sersync/internal/change"
-	"sersync/internal/filter"
 	"sersync/internal/transport"
 )
 
@@ -51,19 +50,11 @@ func (s *sender) released(sess *session, r *run) bool {
 // batchOf is what is handed to the transport. Where nothing may be removed, an update removes no directory to make
 // way either.
 func (s *sender) batchOf(sess *session, r *run) transport.Batch {
+	paths := r.paths()
 	return transport.Batch{
-		Op: r.op, Root: sess.root.File(), Paths: r.paths(), Seen: r.seen(s.name), Seq: r.seq, Reads: s.src.shared(),
+		Op: r.op, Root: sess.root.File(), Paths: paths, Seen: s.named(r.seen(), paths), Seq: r.seq, Reads: s.src.shared(),
 		Keep: s.src.options().NoRemovals || sess.mayRemove() != allowed || s.src.brake.holds(change.Root),
 	}
-}
-
-// name is another name of a file under which the target has it.
-func (s *sender) name(p change.Path, st change.Stat) change.Path {
-	if !st.IsRegular() || st.Links < 2 {
-		return change.Root
-	}
-	f := s.src.options().Filter
-	return s.owed.Has(p, st, func(q change.Path) bool { return f.Verdict(q, filter.File).Keep })
 }
 
 // shared keeps what is read for other targets; nil when there are none.
@@ -116,6 +107,7 @@ func (s *sender) settle(r *run, report transport.Report, kept bool) {
 	for _, it := range r.items {
 		f, bad := failed[it.path]
 		if !bad {
+			s.names.arrived(it)
 			acked = append(acked, it.marks...)
 			continue
 		}
