@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -70,4 +72,28 @@ func TestATargetHasAFileUnderANameThatItIsNotOwed(t *testing.T) {
 	has("b", all)
 	st.Ctime, st.Links = 99, 3 // what comes with another name
 	has("b", all)
+}
+
+// What is owed in one step is never owed in part: of what is not owed, a target is taken to have all names.
+func TestNamesThatAreOwedTogetherAreNeverOwedInPart(t *testing.T) {
+	j := New(10 * lowMax)
+	one := j.Open("one")
+	for i := range lowMax - 1 {
+		if err := one.OweLow(t.Context(), change.Mark{Path: change.Path(fmt.Sprint(i)), Since: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := one.OweLow(ctx, change.Mark{Path: "a"}, change.Mark{Path: "b"}, change.Mark{Path: "c"}); err != nil {
+		t.Fatal("the second one waits for room: ", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- one.OweLow(ctx, change.Mark{Path: "d"}) }()
+	for n := 0; n < lowMax+2 && ctx.Err() == nil; {
+		n += len(one.Take(1000))
+	}
+	if err := <-done; err != nil {
+		t.Error("there is room again: ", err)
+	}
 }

@@ -2,7 +2,6 @@ package replicate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -50,16 +49,15 @@ func (f *findings) add(ctx context.Context, d transport.Difference) error {
 	return f.flush(ctx)
 }
 
-// content owes a file whose content differs, and its other names with it: none of them proves anything of another one until it was compared.
+// content owes a file whose content differs, and in one step its other names: what is not owed proves what it is linked to.
 func (f *findings) content(ctx context.Context, m change.Mark) error {
 	m.Bits |= change.Content
+	marks := []change.Mark{m}
 	index := f.sender.src.journal
-	var err error
-	for _, p := range append(index.Links(m.Path, index.Stat(m.Path)), m.Path) {
-		m.Path = p
-		err = errors.Join(err, f.sender.owed.OweLow(ctx, m))
+	for _, m.Path = range index.Links(m.Path, index.Stat(m.Path)) {
+		marks = append(marks, m)
 	}
-	return err
+	return f.sender.owed.OweLow(ctx, marks...)
 }
 
 // flush judges what was found so far, and owes it.
