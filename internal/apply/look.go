@@ -3,6 +3,7 @@ package apply
 import (
 	"errors"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -81,15 +82,27 @@ func (t *Tree) Same(p change.Path, st change.Stat, a Attr) (Differs, error) {
 		}
 		d |= more
 	}
-	if st.IsRegular() && d != 0 && t.shared(p, st.Links) {
+	if st.IsRegular() && d != 0 && t.shared(p, st) {
 		d |= Content
 	}
 	return d, nil
 }
 
-// shared reports whether a file has names that are not ours.
-func (t *Tree) shared(p change.Path, links uint32) bool {
-	return links > 1 && (links > 2 || !t.waiting.has(p))
+// shared reports whether the file at p, which is st, has names that are not ours.
+func (t *Tree) shared(p change.Path, st change.Stat) bool {
+	if st.Links != 2 {
+		return st.Links > 2
+	}
+	ours := false
+	_ = t.within(p, func(d *dir, _ string) error {
+		ours = slices.ContainsFunc(t.waiting.of(p), func(tmp string) bool {
+			var other unix.Stat_t
+			err := unix.Fstatat(d.fd, tmp, &other, unix.AT_SYMLINK_NOFOLLOW)
+			return err == nil && other.Dev == st.Dev && other.Ino == st.Ino
+		})
+		return nil
+	})
+	return !ours
 }
 
 // sameInside compares what a look does not tell.

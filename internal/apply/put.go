@@ -76,7 +76,7 @@ func (t *Tree) putAttr(n node, p change.Path, a *Attr) (Done, error) {
 	switch {
 	case a.kind() == unix.S_IFREG && (!same || st.Size != a.Size):
 		return Done{}, ErrContent
-	case a.kind() == unix.S_IFREG && t.shared(p, uint32(st.Nlink)):
+	case a.kind() == unix.S_IFREG && t.shared(p, change.StatOf(&st)):
 		// Nothing may change: it would change under its other names as well.
 		differs, err := t.Same(p, change.StatOf(&st), *a)
 		if differs != 0 {

@@ -23,6 +23,9 @@ type recovery struct {
 	mu   sync.Mutex
 	// clean are the directories that were recovered.
 	clean map[change.Path]struct{}
+	// past are files that were found to be from before the machine was started. A name that is removed or put back changes the time of
+	// all names of its file.
+	past map[fileID]struct{}
 	// moved is what came to where it is while Recover walked.
 	walking           bool
 	moved             []change.Path
@@ -51,6 +54,28 @@ func (t *Tree) Recover(ctx context.Context) error {
 		return fmt.Errorf("recover target %q: %w", t.name, err)
 	}
 	return nil
+}
+
+// fileID tells a file from another one that has its number some other time.
+type fileID struct {
+	ino   uint64
+	birth int64
+}
+
+// before reports whether what is known of a file is from before the machine was started. The caller holds mu.
+func (r *recovery) before(v version) bool {
+	id := fileID{v.ino, v.birth}
+	if _, known := r.past[id]; known {
+		return true
+	}
+	if v.ctime >= r.boot {
+		return false
+	}
+	if r.past == nil {
+		r.past = make(map[fileID]struct{})
+	}
+	r.past[id] = struct{}{}
+	return true
 }
 
 // booted is when the machine was started.
@@ -94,7 +119,7 @@ func (r *recovery) end() (missed []change.Path) {
 	missed, r.moved = r.moved, nil
 	if len(missed) == 0 {
 		r.over.Store(true)
-		r.walking, r.clean = false, nil
+		r.walking, r.clean, r.past = false, nil, nil
 	}
 	return missed
 }
@@ -186,7 +211,7 @@ func (t *Tree) leftOver(fd int, alone bool) (map[string][]string, error) {
 		}
 		if !alone {
 			v, err := versionOf(fd, e.name)
-			if err != nil || v.ctime >= t.recovery.boot {
+			if err != nil || !t.recovery.before(v) {
 				return ignore(err, unix.ENOENT)
 			}
 		}
@@ -244,6 +269,11 @@ func (t *Tree) recoverNames(d *dir, found map[string][]string) error {
 	}
 	for h, names := range found {
 		t.recovery.removed += len(names)
+		for _, name := range names {
+			if v, err := versionOf(d.fd, name); err == nil {
+				t.recovery.before(v)
+			}
+		}
 		if name, ok := partner[h]; ok {
 			since, err := t.goBack(d.fd, name, names)
 			if err != nil {
@@ -281,7 +311,7 @@ func versionOf(fd int, name string) (version, error) {
 func (t *Tree) goBack(fd int, name string, names []string) (since bool, err error) {
 	r := &t.recovery
 	now, err := versionOf(fd, name)
-	if err != nil || now.ctime >= r.boot {
+	if err != nil || !r.before(now) {
 		return err == nil, ignore(err, unix.ENOENT)
 	}
 	if now.birth == 0 || r.over.Load() {
@@ -293,7 +323,7 @@ func (t *Tree) goBack(fd int, name string, names []string) (since bool, err erro
 		if err != nil {
 			return false, err
 		}
-		if v.ctime < r.boot && (v.ino == now.ino || v.birth < now.birth) {
+		if r.before(v) && (v.ino == now.ino || v.birth < now.birth) {
 			old = append(old, v)
 		}
 	}

@@ -87,6 +87,21 @@ func (w *waiting) has(p change.Path) bool {
 	return slices.ContainsFunc(w.names[p.Parent()], mine) || slices.ContainsFunc(w.going[p.Parent()], mine)
 }
 
+// of are the temporary names that wait for p.
+func (w *waiting) of(p change.Path) (names []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	mine := isFor(p)
+	for _, all := range [][]string{w.names[p.Parent()], w.going[p.Parent()]} {
+		for _, tmp := range all {
+			if mine(tmp) {
+				names = append(names, tmp)
+			}
+		}
+	}
+	return names
+}
+
 // isFor tells the temporary names of p from others of its directory.
 func isFor(p change.Path) func(tmp string) bool {
 	prefix := filter.TempPrefix + hash(p.Name())

@@ -52,6 +52,12 @@ func (s Stat) SameFile(t Stat) bool {
 	return s.Inode() == t.Inode() && s.Mode&unix.S_IFMT == t.Mode&unix.S_IFMT
 }
 
+// Renamed reports whether nothing is to be seen between both but what a file's getting or losing a name does.
+func (s Stat) Renamed(t Stat) bool {
+	s.Links, s.Ctime = t.Links, t.Ctime
+	return s == t
+}
+
 // Inode tells the file from others.
 func (s Stat) Inode() Inode { return Inode{Dev: s.Dev, Ino: s.Ino} }
 

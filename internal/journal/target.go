@@ -2,15 +2,11 @@ package journal
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"time"
 
 	"sersync/internal/change"
 )
-
-// lowMax bounds the marks of low priority that wait for one target; whoever adds more waits.
-const lowMax = 10_000
 
 // State is what an owed path waits for.
 type State uint8
@@ -448,48 +444,6 @@ func (t *Target) enter(m change.Mark) {
 	if o := t.merge(m); o.State == Ready {
 		t.enqueue(o)
 	}
-}
-
-// OweLow marks a path for this target only, to be taken when there is nothing else. While there are too many
-// of them it waits, until ctx ends.
-func (t *Target) OweLow(ctx context.Context, m change.Mark) error {
-	for {
-		t.j.mu.Lock()
-		if t.lows < lowMax {
-			break
-		}
-		room := t.room
-		t.j.mu.Unlock()
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	defer t.j.mu.Unlock()
-	o := t.owed[m.Path]
-	switch {
-	case o == nil:
-		t.j.seq++
-		m.Seq = t.j.seq
-		o = t.row(m)
-		o.low, o.queued = true, true
-		t.low = append(t.low, o)
-		t.lows++
-		if len(t.low) > 2*lowMax {
-			// Rows that a live mark lifted out of the queue still stand in it.
-			t.low = slices.DeleteFunc(t.low, func(o *owed) bool { return !o.low })
-		}
-	case o.low:
-		t.j.seq++
-		m.Seq = t.j.seq
-		o.Mark = o.Merge(m)
-		t.unsaved.owed.add(m.Path)
-	default:
-		t.owe(m)
-	}
-	t.wake()
-	return nil
 }
 
 // bound keeps the table within its limit.

@@ -20,9 +20,9 @@ type findings struct {
 	// whole: all of the target is compared. Where only a part is, it is because something went from the index, which
 	// was judged by that.
 	whole bool
-	// content: they were found by content, so that size and time prove nothing.
-	content bool
-	extras  []change.Mark
+	// byContent: they were found by content, so that size and time prove nothing.
+	byContent bool
+	extras    []change.Mark
 	// extra and missing are how many paths the target has too much and too little.
 	extra, missing int
 }
@@ -35,8 +35,8 @@ func (f *findings) add(ctx context.Context, d transport.Difference) error {
 	if !d.Extra {
 		if d.Missing {
 			f.missing++
-		} else if f.content && !d.Dir {
-			m.Bits |= change.Content
+		} else if f.byContent && !d.Dir {
+			return f.content(ctx, m)
 		}
 		return f.sender.owed.OweLow(ctx, m)
 	}
@@ -51,6 +51,17 @@ func (f *findings) add(ctx context.Context, d transport.Difference) error {
 		return nil
 	}
 	return f.flush(ctx)
+}
+
+// content owes a file whose content differs, and in one step its other names: what is not owed proves what it is linked to.
+func (f *findings) content(ctx context.Context, m change.Mark) error {
+	m.Bits |= change.Content
+	marks := []change.Mark{m}
+	index := f.sender.src.journal
+	for _, m.Path = range index.Links(m.Path, index.Stat(m.Path)) {
+		marks = append(marks, m)
+	}
+	return f.sender.owed.OweLow(ctx, marks...)
 }
 
 // flush judges what was found so far, and owes it.

@@ -51,8 +51,9 @@ func (s *sender) released(sess *session, r *run) bool {
 // batchOf is what is handed to the transport. Where nothing may be removed, an update removes no directory to make
 // way either.
 func (s *sender) batchOf(sess *session, r *run) transport.Batch {
+	paths := r.paths()
 	return transport.Batch{
-		Op: r.op, Root: sess.root.File(), Paths: r.paths(), Seen: r.seen(), Seq: r.seq, Reads: s.src.shared(),
+		Op: r.op, Root: sess.root.File(), Paths: paths, Seen: s.named(r.seen(), paths), Seq: r.seq, Reads: s.src.shared(),
 		Keep: s.src.options().NoRemovals || sess.mayRemove() != allowed || s.src.brake.holds(change.Root),
 	}
 }
@@ -107,6 +108,7 @@ func (s *sender) settle(r *run, report transport.Report, kept bool) {
 	for _, it := range r.items {
 		f, bad := failed[it.path]
 		if !bad {
+			s.names.arrived(it)
 			acked = append(acked, it.marks...)
 			continue
 		}

@@ -366,7 +366,7 @@ func happened(e watch.Event) scan.Happened {
 	h := scan.Happened{
 		Path: e.Path, Dir: e.Dir, Moved: e.Dir && e.Kind == watch.MovedTo,
 		Wrote: e.Kind == watch.Wrote || e.Kind == watch.Closed, Since: e.At,
-		Counted: e.Kind == watch.Attrib && e.File != (change.Inode{}),
+		Counted: e.Kind == watch.Attrib && e.File != (change.Inode{}) || !e.Dir && (e.Kind == watch.Created || e.Kind == watch.MovedTo),
 	}
 	if e.Dir && (e.Kind == watch.Removed || e.Kind == watch.MovedFrom) {
 		h.Bits = change.Extras

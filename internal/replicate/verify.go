@@ -160,7 +160,7 @@ func (s *sender) verifyOnce(ctx context.Context, opts VerifyOptions) (count int,
 		return 0, &transport.Error{Kind: transport.SourceGone, Err: errors.New("the source root is gone")}
 	}
 	defer sess.users.Done()
-	f := findings{sender: s, whole: true, content: opts.Content}
+	f := findings{sender: s, whole: true, byContent: opts.Content}
 	empty := sess.empty()
 	v := s.verification(sess.root, opts)
 	err = v.Run(ctx, func(d Found) error {
@@ -234,7 +234,7 @@ func (s *Source) Repair(ctx context.Context, target string, content bool, differ
 		return fmt.Errorf("repair target %q: the root of source %q is gone", target, s.options().Name)
 	}
 	defer sess.users.Done()
-	f := findings{sender: r, since: time.Now(), whole: true, content: content}
+	f := findings{sender: r, since: time.Now(), whole: true, byContent: content}
 	for _, d := range differences {
 		r.emptiness(sess, d)
 		if err := f.add(ctx, d); err != nil {

@@ -130,8 +130,10 @@ type Happened struct {
 	Wrote bool
 	// Counted: perhaps nothing happened but that the file got another name or lost one.
 	Counted bool
-	Since   time.Time
-	Bits    change.Bits
+	// under is where the walk began that found it; nil when no walk did.
+	under *change.Path
+	Since time.Time
+	Bits  change.Bits
 }
 
 // Observe looks at paths at which something happened, and marks them: an event is a mark, even
@@ -321,39 +323,6 @@ func (o *Observer) Walked(p change.Path, begun time.Time) {
 	})
 }
 
-// links finds the other names of a file that changed: a write through one name is a change of all, and so is one of mode or
-// owner, also when that name is gone by now.
-func (o *Observer) links(l *look, p change.Path, old, now change.Stat, h Happened, bits change.Bits) {
-	if now.IsFile() && now.Links > 1 && now != old {
-		o.linked(l, p, now, h.Since, bits, true)
-	}
-	if old.IsFile() && old.Links > 1 && !now.SameFile(old) {
-		if h.Wrote && old.IsRegular() {
-			o.linked(l, p, old, h.Since, change.Content, true)
-		} else {
-			o.linked(l, p, old, h.Since, 0, false)
-		}
-	}
-}
-
-// linked takes the names but p of the file that st is of. always marks even those at which nothing changed but how many they are.
-func (o *Observer) linked(l *look, p change.Path, st change.Stat, since time.Time, bits change.Bits, always bool) {
-	for _, q := range o.index.Links(p, st) {
-		now, err := o.root.lstat(q)
-		if err != nil || !now.SameFile(st) {
-			continue
-		}
-		old, why := o.index.Stat(q), bits
-		if !renamed(old, now) {
-			_, more := compare(old, now)
-			why |= more
-		} else if !always {
-			continue
-		}
-		l.findings = append(l.findings, Finding{Path: q, Stat: now, Young: l.young(now), Mark: true, Since: since, Bits: why})
-	}
-}
-
 // keeps asks the filter. What is gone was of the kind that the index knows, or that the event said.
 func (o *Observer) keeps(p change.Path, now, old change.Stat, dir bool) bool {
 	if o.filter == nil || p == change.Root {
@@ -394,13 +363,4 @@ func compare(old, now change.Stat) (changed bool, bits change.Bits) {
 		bits = change.Content
 	}
 	return true, bits
-}
-
-// recounted reports whether a file got another name or lost one, and nothing else is to be seen.
-func recounted(old, now change.Stat) bool { return old.Links != now.Links && renamed(old, now) }
-
-// renamed reports whether nothing is to be seen but what a file's getting or losing a name does.
-func renamed(old, now change.Stat) bool {
-	old.Links, old.Ctime = now.Links, now.Ctime
-	return old == now
 }

@@ -121,7 +121,7 @@ func (o *Observer) RenameFiles(from, to []change.Path, least int64) {
 			continue
 		}
 		f, ok := known[seen.Stat.Inode()]
-		if !ok || f.From == q || seen.Stat.Links != 1 || !renamed(f.Stat, seen.Stat) || !o.filter.Verdict(q, filter.File).Keep || !o.left(f.From, seen.Stat) {
+		if !ok || f.From == q || seen.Stat.Links != 1 || !f.Stat.Renamed(seen.Stat) || !o.filter.Verdict(q, filter.File).Keep || !o.left(f.From, seen.Stat) {
 			continue
 		}
 		files = append(files, RenamedFile{From: f.From, To: q, Stat: seen.Stat})

@@ -31,6 +31,8 @@ type Walk struct {
 	// Done is called for each directory that was looked at: with nil when it was read to its end, or is none
 	// any more; otherwise nothing is concluded of what is missing in it.
 	Done func(p change.Path, err error)
+	// under is where it began.
+	under change.Path
 }
 
 // Now is what the kernel would stamp on a file that is changed now: it is behind the clock by up to a tick.
@@ -44,6 +46,7 @@ func Now() time.Time {
 
 // Run walks the tree below p, and looks at p itself. It returns an error only when ctx ends.
 func (w *Walk) Run(ctx context.Context, p change.Path) error {
+	w.under = p
 	for stack := []change.Path{p}; len(stack) > 0; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -166,7 +169,7 @@ func (w *Walk) found(l *look, seen Seen) {
 		}
 		return
 	}
-	o.found(l, seen, Happened{Since: w.Since}, false)
+	o.found(l, seen, Happened{Since: w.Since, under: &w.under}, false)
 }
 
 // entries looks at the entries names of the directory that is open as fd, and returns the directories among them.

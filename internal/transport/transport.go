@@ -70,6 +70,8 @@ type Batch struct {
 // Seen is one path as the sender saw it.
 type Seen struct {
 	Stat change.Stat
+	// Link is another name of a regular file, under which the target has it as it is to be here, as far as is known. Empty when none is known.
+	Link change.Path
 	// Seq is the number of the newest change of the path that is to be sent.
 	Seq uint64
 }

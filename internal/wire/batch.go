@@ -62,6 +62,9 @@ type Entry struct {
 	// Inline: Content goes along. Nothing on the way can change it: the connection sees to that.
 	Inline  bool
 	Content []byte
+	// Link is another name of the regular file, which is offered: where the target has it there as Attr and Xattrs say, it needs no content and
+	// gives it this name, too.
+	Link change.Path
 	// HasXattrs: Xattrs are all that there are.
 	HasXattrs bool
 	Xattrs    []Xattr
@@ -70,8 +73,11 @@ type Entry struct {
 func (*Entry) frame() Type { return typeEntry }
 
 func (m *Entry) encode(b []byte) []byte {
-	b = append(b, flags(m.Parent, m.Inline, m.HasXattrs))
+	b = append(b, flags(m.Parent, m.Inline, m.HasXattrs, m.Link != change.Root))
 	b = m.Attr.encode(appendText(b, m.Path))
+	if m.Link != change.Root {
+		b = appendText(b, m.Link)
+	}
 	if m.HasXattrs {
 		b = appendXattrs(b, m.Xattrs)
 	}
@@ -82,8 +88,15 @@ func (m *Entry) encode(b []byte) []byte {
 }
 
 func (m *Entry) decode(d *decoder) {
-	d.flags(&m.Parent, &m.Inline, &m.HasXattrs)
+	var linked bool
+	d.flags(&m.Parent, &m.Inline, &m.HasXattrs, &linked)
 	m.Path, m.Attr = d.path(), d.attr()
+	if linked {
+		m.Link = d.path()
+		if m.Link == change.Root || m.Inline || !m.Attr.IsRegular() {
+			d.fail()
+		}
+	}
 	if m.HasXattrs {
 		m.Xattrs = d.xattrs()
 	}

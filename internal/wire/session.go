@@ -6,10 +6,12 @@ import (
 	"sersync/internal/change"
 )
 
-// Version is the newest version of these messages that this program speaks, and Oldest the oldest one.
+// Version is the newest version of these messages that this program speaks, and Oldest the oldest one. Links is the first one in which an
+// Entry may have a Link.
 const (
-	Version = 1
+	Version = 2
 	Oldest  = 1
+	Links   = 2
 )
 
 // SessionSize is the size of what names a session.

@@ -127,7 +127,7 @@ func (b *batch) hold(m *wire.Entry) error {
 
 // sizeOf is about how much memory an entry takes.
 func sizeOf(m *wire.Entry) int {
-	n := int(unsafe.Sizeof(*m)) + len(m.Path)
+	n := int(unsafe.Sizeof(*m)) + len(m.Path) + len(m.Link)
 	for _, x := range m.Xattrs {
 		n += int(unsafe.Sizeof(x)) + len(x.Name) + len(x.Value)
 	}
@@ -231,6 +231,11 @@ func (b *batch) file(ctx context.Context, m *wire.Entry, index int) error {
 	if err != nil {
 		return b.outcome(index, false, apply.Done{}, err)
 	}
+	if m.Link != change.Root && !b.c.s.excluded(m.Link, false) {
+		if done, linked := tree.Link(m.Path, m.Link, a, b.Keep); linked {
+			return b.linked(m, index, done)
+		}
+	}
 	bare := a
 	bare.HasXattrs = false // whoever puts it looks at them
 	differs, err := tree.Same(m.Path, st, bare)
@@ -253,6 +258,19 @@ func (b *batch) file(ctx context.Context, m *wire.Entry, index int) error {
 	done, err := b.write(m, a)
 	b.bytes += int64(len(m.Content))
 	return b.outcome(index, true, done, err)
+}
+
+// linked tells of a file that is another name of one that was there.
+func (b *batch) linked(m *wire.Entry, index int, done apply.Done) error {
+	if b.large() {
+		if err := b.c.s.tree.DropPartial(m.Path); err != nil {
+			return b.outcome(index, false, done, err)
+		}
+	}
+	if !done.Changed {
+		return b.c.put(&wire.Result{Index: index})
+	}
+	return b.outcome(index, false, done, nil)
 }
 
 // equal reports whether the target has the content that came along.

@@ -185,8 +185,13 @@ func (b *batch) build(ctx context.Context, w *wanted, in *stream) (done apply.Do
 	case !end.Whole:
 		return done, false, errCut
 	case same.old != nil:
-		f.Discard()
 		done, err = b.c.s.tree.Put(w.entry.Path, a, b.Keep)
+		if !errors.Is(err, apply.ErrContent) {
+			f.Discard()
+			break
+		}
+		// Its attributes are those of other names of it as well, and stay.
+		fallthrough
 	default:
 		sent = true
 		done, err = f.Place()

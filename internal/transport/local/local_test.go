@@ -23,6 +23,13 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func TestNamesOfOneFile(t *testing.T) {
+	transporttest.RunLinks(t, func(t *testing.T) transporttest.Target {
+		dir := t.TempDir()
+		return transporttest.Target{Transport: newTransport(dir), Dir: dir}
+	})
+}
+
 func TestADirectoryThatGoesAndComesBackIsWrittenAgain(t *testing.T) {
 	for name, happens := range map[string]func(dir string) error{
 		"removed": os.RemoveAll,

@@ -39,6 +39,7 @@ type batch struct {
 	// small is for small files, out is for what goes over next.
 	small buffers
 	out   wire.Entry
+	names names
 
 	mu sync.Mutex
 	// sent are the paths in the order in which they went over: the index in a Result or a Want.
@@ -60,8 +61,8 @@ type sent struct {
 	bytes int64
 	// offer is that of a file without its content; nil for others.
 	offer *offer
-	// told and limited: something was said of it.
-	told, limited bool
+	// told and limited: something was said of it. failed: it is not there as it was sent.
+	told, limited, failed bool
 }
 
 // offer is a file whose content goes over when the target wants it.
@@ -220,7 +221,10 @@ func (b *batch) updates(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.serve(ctx, 1)
+	if err := b.serve(ctx, 1); err != nil {
+		return err
+	}
+	return b.others(ctx, most)
 }
 
 // inOrder are the indexes of the paths, so that a directory stands before all that is below it.
@@ -235,8 +239,8 @@ func (b *batch) inOrder() []int {
 
 // path sends a path. Where the sender saw a small file, it is not looked at once more.
 func (b *batch) path(p change.Path, seen transport.Seen) error {
-	if !seen.Stat.IsRegular() || seen.Stat.Size > wire.MaxInline {
-		return b.entry(p, 0)
+	if !seen.Stat.IsRegular() || seen.Stat.Size > wire.MaxInline || b.shared(seen.Stat) {
+		return b.entry(p, seen.Link, 0)
 	}
 	b.out = wire.Entry{Path: p}
 	e := &b.out
@@ -247,7 +251,7 @@ func (b *batch) path(p change.Path, seen transport.Seen) error {
 	}
 	st, err := b.inline(e, p)
 	if err != nil {
-		return b.entry(p, 0)
+		return b.entry(p, change.Root, 0)
 	}
 	b.Reads.Put(p, transport.Read{Seq: b.Seq, Stat: st, Content: e.Content, HasXattrs: e.HasXattrs, Xattrs: e.Xattrs})
 	return b.put(e, sent{path: p})
@@ -292,8 +296,8 @@ func (b *batch) above(p change.Path) error {
 	return b.c.put(&wire.Entry{Path: dir, Attr: wire.AttrOf(seen.Stat), Parent: true})
 }
 
-// entry sends a path as it is now. What is missing is left as it is over there.
-func (b *batch) entry(p change.Path, tried int) error {
+// entry sends a path as it is now. What is missing is left as it is over there. there is another name of it that the target has, if one is known.
+func (b *batch) entry(p, there change.Path, tried int) error {
 	at := clock()
 	seen, err := b.looks.Look(p)
 	switch {
@@ -305,8 +309,14 @@ func (b *batch) entry(p change.Path, tried int) error {
 	}
 	b.out = wire.Entry{Path: p, Attr: wire.AttrOf(seen.Stat)}
 	e, s := &b.out, sent{path: p}
+	if b.shared(seen.Stat) {
+		var later bool
+		if e.Link, later = b.link(p, there, seen.Stat); later {
+			return nil
+		}
+	}
 	switch {
-	case seen.Stat.IsRegular() && seen.Stat.Size <= wire.MaxInline:
+	case seen.Stat.IsRegular() && seen.Stat.Size <= wire.MaxInline && e.Link == change.Root && !b.mustAnswer(seen.Stat):
 		_, err = b.inline(e, p)
 	case seen.Stat.IsRegular():
 		s.offer = &offer{stat: seen.Stat, at: at, tried: tried, waiting: true}
@@ -322,6 +332,9 @@ func (b *batch) entry(p change.Path, tried int) error {
 	case err != nil:
 		b.fail(p, fmt.Errorf("read %q: %w", string(p), err))
 		return nil
+	}
+	if b.shared(seen.Stat) {
+		b.named(p, seen.Stat)
 	}
 	return b.put(e, s)
 }
@@ -453,6 +466,7 @@ func (b *batch) result(m *wire.Result) error {
 	case wire.Limited:
 		b.report.Limits = append(b.report.Limits, transport.Failure{Path: s.path, Err: errors.New(printable(m.Text))})
 	case wire.Failed, wire.Stuck:
+		s.failed = true
 		f := transport.Failure{Path: s.path, Retry: m.Outcome == wire.Failed, Err: errors.New(printable(m.Text))}
 		b.report.Failed = append(b.report.Failed, f)
 	case wire.Changed:

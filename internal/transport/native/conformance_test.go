@@ -12,3 +12,10 @@ func TestConformance(t *testing.T) {
 		return transporttest.Target{Transport: r.transport(Options{}), Dir: r.dir}
 	})
 }
+
+func TestNamesOfOneFile(t *testing.T) {
+	transporttest.RunLinks(t, func(t *testing.T) transporttest.Target {
+		r := newRig(t)
+		return transporttest.Target{Transport: r.transport(Options{}), Dir: r.dir}
+	})
+}

@@ -27,6 +27,7 @@ type conn struct {
 	r       *wire.Reader
 	timeout time.Duration
 	facts   wire.Facts
+	version int // of the stream
 	program string
 
 	writing sync.Mutex

@@ -31,6 +31,11 @@ func (b *batch) content(ctx context.Context, index int) error {
 	}
 	end := &wire.ContentEnd{}
 	err := b.stream(ctx, index, s, sig)
+	if err != nil {
+		b.mu.Lock()
+		b.sent[index].failed = true
+		b.mu.Unlock()
+	}
 	var lost *lostError
 	switch {
 	case errors.As(err, &lost):
@@ -56,7 +61,7 @@ func (b *batch) again(s sent) error {
 		b.fail(s.path, fmt.Errorf("read %q: %w", string(s.path), errMoves))
 		return nil
 	}
-	return b.entry(s.path, s.offer.tried+1)
+	return b.entry(s.path, change.Root, s.offer.tried+1)
 }
 
 // lostError is one of the connection.

@@ -50,7 +50,7 @@ func (b *batch) moves(ctx context.Context, moves []transport.Move) error {
 			continue
 		}
 		ask := wire.Move{From: m.From, To: m.To, Clear: m.Clear, Exact: m.Exact, Attr: wire.AttrOf(like)}
-		if m.Exact && !name(&ask, m) {
+		if m.Exact && !list(&ask, m) {
 			continue
 		}
 		b.mu.Lock()
@@ -79,8 +79,8 @@ func (b *batch) like(m transport.Move) (change.Stat, bool) {
 	return seen.Stat, seen.Stat.IsDir()
 }
 
-// name says which names may be below a directory that is moved; false when they are too many.
-func name(ask *wire.Move, m transport.Move) bool {
+// list says which names may be below a directory that is moved; false when they are too many.
+func list(ask *wire.Move, m transport.Move) bool {
 	size, maybe := 0, make(map[change.Path]struct{}, len(m.Maybe))
 	for _, p := range m.Maybe {
 		maybe[p] = struct{}{}

@@ -221,20 +221,21 @@ func (w *sweep) ask(ctx context.Context, q question) error {
 		} else if err != nil {
 			return &transport.Error{Kind: transport.Broken, Err: fmt.Errorf("list directory %q: %w", string(q.path), err)}
 		}
+		m.Sum = w.c.facts.SumOf(q.here)
 		if !q.shallow {
 			w.below(&q)
 		}
-		m.Sum = w.c.facts.SumOf(q.here)
 	}
 	w.asked = append(w.asked, q)
 	w.entries += len(q.here)
 	return w.c.put(m)
 }
 
-// below puts the directories of the source in a directory on the list.
+// below puts the directories of the source in a directory on the list, so that they are asked about by name, and each before what is beside it.
+// Whoever links names of files counts on the order.
 func (w *sweep) below(q *question) {
-	for i := range q.here {
-		if l := &q.here[i]; l.Name != "" && l.Attr.IsDir() {
+	for _, l := range slices.Backward(q.here) {
+		if l.Name != "" && l.Attr.IsDir() {
 			w.todo = append(w.todo, question{path: q.path.Join(l.Name)})
 		}
 	}

@@ -184,7 +184,7 @@ func (t *Transport) greet(ctx context.Context, nc net.Conn, session [wire.Sessio
 			if m.Version < wire.Oldest || m.Version > wire.Version {
 				return nil, fmt.Errorf("the target chose version %d: %w", m.Version, wire.ErrFrame)
 			}
-			c.facts, c.program = m.Facts, m.Program
+			c.facts, c.version, c.program = m.Facts, m.Version, m.Program
 			return c, t.recognize(m.Root)
 		default:
 			return nil, fmt.Errorf("await the answer to a greeting, and get %T: %w", m, wire.ErrFrame)
