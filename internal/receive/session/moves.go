@@ -47,7 +47,7 @@ func (b *batch) there(m *wire.Move) bool {
 
 // cleared removes what is where something else is to be moved to.
 func (b *batch) cleared(p change.Path) bool {
-	done, err := b.c.s.tree.Remove(p)
+	done, err := b.c.s.away(p, b.Day)
 	b.changed = b.changed || done.Changed
 	return err == nil
 }

@@ -28,6 +28,7 @@ type conn struct {
 	timeout time.Duration
 	facts   wire.Facts
 	program string
+	version int // that both sides speak
 
 	writing sync.Mutex
 	w       *wire.Writer // guarded by writing

@@ -28,10 +28,7 @@ type Target struct {
 
 // Run runs the suite. start makes a fresh empty target; the suite closes its transport.
 func Run(t *testing.T, start func(t *testing.T) Target) {
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T, *bench)
-	}{
+	run(t, start, []test{
 		{"UpdateSendsWhatIsThere", updateSends},
 		{"UpdateOfADirectoryLeavesItsContentAlone", updateDirectory},
 		{"UpdateThatKeepsRemovesNothing", updateKeeps},
@@ -57,7 +54,17 @@ func Run(t *testing.T, start func(t *testing.T) Target) {
 		{"CancelledContextEndsAtOnce", cancelled},
 		{"TwoBatchesAndTwoSweepsAtATime", together},
 		{"CheckLogsInAndChangesNothing", check},
-	} {
+	})
+}
+
+// test is one of a suite.
+type test struct {
+	name string
+	run  func(*testing.T, *bench)
+}
+
+func run(t *testing.T, start func(t *testing.T) Target, tests []test) {
+	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			target := start(t)
 			b := &bench{T: t, Target: target, src: t.TempDir()}
