@@ -66,6 +66,9 @@ func (q *comparison) fetch(ctx context.Context, m *wire.Fetch) error {
 	if !m.Content || !e.Attr.IsRegular() {
 		return q.putAll(e, &wire.ContentEnd{Whole: true})
 	}
+	if q.c.s.o.WriteOnly {
+		return q.put(&wire.Result{Outcome: wire.Failed, Text: "the module is write only: take that out of its configuration to bring something back"})
+	}
 	f, err := tree.OpenOld(at)
 	if err != nil {
 		return q.put(&wire.Result{Outcome: wire.Failed, Text: cut(err.Error())})

@@ -125,6 +125,19 @@ func TestWhatTheModuleForbidsHoldsForTheTrash(t *testing.T) {
 		}
 		there(t, dir, "f", "d/f", old+"f")
 	})
+	t.Run("reading", func(t *testing.T) {
+		dir := t.TempDir()
+		tree(t, dir, old+"f")
+		p := greeted(t, newServer(t, dir, Options{WriteOnly: true}), dir)
+		p.say(&wire.Compare{Trash: true}, &wire.Fetch{Path: "2020-01-01/f", Content: true}, &wire.Fetch{Path: "2020-01-01/f"}, &wire.End{})
+		said := p.until()
+		if r, ok := said[0].(*wire.Result); !ok || r.Outcome != wire.Failed {
+			t.Errorf("the content: %+v", said[0])
+		}
+		if e, ok := said[1].(*wire.Entry); !ok || e.Attr.Size == 0 {
+			t.Errorf("what there is: %+v", said[1])
+		}
+	})
 	t.Run("excluded names", func(t *testing.T) {
 		dir := t.TempDir()
 		tree(t, dir, "d/f", "d/x.secret", "d/sub/g", old+"d/y.secret", old+"d/z")
