@@ -89,7 +89,7 @@ func (t *Tree) toTrash(d *dir, p change.Path, day string, do func(slot *dir) err
 	if d.dev != t.top.dev {
 		return errElsewhere
 	}
-	for {
+	for tries := 0; ; {
 		err := t.toTrashNow(d, p, day, do)
 		if err == errWaits {
 			if err = t.settle(); err == nil {
@@ -98,7 +98,12 @@ func (t *Tree) toTrash(d *dir, p change.Path, day string, do func(slot *dir) err
 		}
 		var st unix.Stat_t
 		if notThere(err) && unix.Fstatat(d.fd, p.Name(), &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
-			err = fmt.Errorf("%w: %v", errBusy, err) // it is the trash that was not there, and nobody is to take it for p
+			// It is the trash that is not there, or another one by now, and nobody is to take it for p.
+			t.forget(filter.TrashName)
+			if tries++; tries < maxTries {
+				continue
+			}
+			err = fmt.Errorf("%w: %v", errBusy, err)
 		}
 		return err
 	}
@@ -119,8 +124,6 @@ func (t *Tree) toTrashNow(d *dir, p change.Path, day string, do func(slot *dir) 
 	if err == nil {
 		t.waiting.moved(p, at)
 		t.recovery.came(at)
-	} else if slot.removed() {
-		t.forget(slot.path)
 	}
 	return err
 }
@@ -158,7 +161,7 @@ func double(d, slot *dir, name string) error {
 		err := unix.Linkat(d.fd, name, slot.fd, name, 0)
 		switch {
 		case errors.Is(err, unix.ENOENT):
-			return nil // it went
+			return unlessGone(err, d.fd, name)
 		case isAny(err, append(unknownWay, unix.EPERM, unix.EMLINK)...): // FAT; the file of another
 			err = renameNew(d, name, slot, name)
 		}
@@ -206,6 +209,15 @@ func (t *Tree) exchange(d *dir, tmp string, slot *dir, p change.Path, lasting bo
 	return false, err
 }
 
+// unlessGone is nil when the error is that an entry is not there; what it is to be moved to may be missing as well.
+func unlessGone(err error, fd int, name string) error {
+	var st unix.Stat_t
+	if e := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); errors.Is(e, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
 // mergeMax bounds how many levels of directories become one with those of the trash. What is deeper there makes way.
 const mergeMax = 64
 
@@ -215,7 +227,7 @@ func (t *Tree) merge(from, into int, name string, depth int) error {
 		err := renameNew(&dir{fd: from}, name, &dir{fd: into}, name)
 		switch {
 		case errors.Is(err, unix.ENOENT):
-			return nil
+			return unlessGone(err, from, name)
 		case !isAny(err, unix.EEXIST, unix.EXDEV):
 			return err
 		}

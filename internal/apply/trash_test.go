@@ -307,6 +307,23 @@ func TestTrashThatCannotBeUsedLosesNothing(t *testing.T) {
 	}
 }
 
+// Somebody empties the trash by hand, while it is used.
+func TestATrashThatIsRemovedMeanwhileIsMadeAgain(t *testing.T) {
+	r := newRig(t, all())
+	r.put("d", dirAttr())
+	for n := range 20 {
+		p := change.Path(fmt.Sprint("d/f", n))
+		r.file(p, "x")
+		r.put("link", linkAttr(fmt.Sprint(n)))
+		r.discard(p)
+		r.has(Trashed(day, p), "x")
+		r.over("link", linkAttr("new"), "")
+		r.link(Trashed(day, "link"), fmt.Sprint(n))
+		r.must(os.RemoveAll(r.at([]change.Path{".sersync-trash", Trashed(day, ""), Trashed(day, "d")}[n%3])))
+	}
+	r.clean()
+}
+
 // A link in the trash, in the place of a directory above, leads nowhere either: it makes way.
 func TestALinkInTheTrashLeadsNowhere(t *testing.T) {
 	r := newRig(t, all())
