@@ -117,15 +117,16 @@ func (t *Tree) toTrashNow(d *dir, p change.Path, day string, do func(slot *dir) 
 		return err
 	}
 	defer t.leave(slot)
-	err = do(slot)
-	at := trashed(day, p)
+	return do(slot)
+}
+
+// went notes that the directory p is in its slot, or that some of what was in it is.
+func (t *Tree) went(p change.Path, slot *dir) {
+	at := slot.path.Join(p.Name())
 	t.forget(p)
 	t.forget(at)
-	if err == nil {
-		t.waiting.moved(p, at)
-		t.recovery.came(at)
-	}
-	return err
+	t.waiting.moved(p, at)
+	t.recovery.came(at)
 }
 
 // takeFile is take of what is no directory. What waits for it follows.
@@ -145,13 +146,16 @@ func (t *Tree) take(d, slot *dir, p change.Path) error {
 		return errWaits
 	}
 	err := renameNew(d, p.Name(), slot, p.Name())
-	if !isAny(err, unix.EEXIST, unix.EXDEV) {
+	switch {
+	case err == nil:
+		t.went(p, slot)
+		return nil
+	case !isAny(err, unix.EEXIST, unix.EXDEV):
 		return err
-	}
-	// What waits below p can follow one rename, and not one of each entry.
-	if t.waiting.below(p) {
+	case t.waiting.below(p): // it can follow one rename, and not one of each entry
 		return errWaits
 	}
+	defer t.went(p, slot)
 	return t.merge(d.fd, slot.fd, p.Name(), 0)
 }
 
@@ -192,6 +196,7 @@ func (t *Tree) exchange(d *dir, tmp string, slot *dir, p change.Path, lasting bo
 	}
 	err = unix.Renameat2(slot.fd, name, d.fd, name, unix.RENAME_EXCHANGE)
 	if err == nil {
+		t.went(p, slot)
 		if lasting {
 			t.wait(d, tmp, 0)
 		}
