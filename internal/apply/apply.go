@@ -64,6 +64,14 @@ type Xattr struct{ Name, Value string }
 
 func (a Attr) kind() uint32 { return a.Mode & unix.S_IFMT }
 
+// Old says what becomes of what is in the place of something new. A regular file that another one overwrites is gone in any case.
+type Old struct {
+	// Keep: a directory that is not empty does not make way for something else.
+	Keep bool
+	// Day, when not empty, is that of the trash to which goes what makes way: see Tree.Discard.
+	Day string
+}
+
 // Done says what an operation did.
 type Done struct {
 	// Changed: something on the disk is another now.

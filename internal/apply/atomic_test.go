@@ -75,10 +75,10 @@ func TestSeveralWorkAtTheSameTime(t *testing.T) {
 				shared := change.Path(fmt.Sprintf("shared/%d", w))
 				text := fmt.Sprint(w, n)
 				for _, err := range []error{
-					second(r.Put(own, dirAttr(), false)),
+					second(r.Put(own, dirAttr(), Old{})),
 					second(r.write(own+"/f", text, fileAttr(text), false)),
 					second(r.write(shared, text, fileAttr(text), false)),
-					second(r.Put(own, dirAttr(), false)),
+					second(r.Put(own, dirAttr(), Old{})),
 				} {
 					if err != nil {
 						t.Error(err)

@@ -105,7 +105,7 @@ func TestWhatTheOptionsForbid(t *testing.T) {
 		t.Errorf("again: %+v", done)
 	}
 	for _, kind := range []uint32{unix.S_IFCHR, unix.S_IFBLK} {
-		if _, err := r.Put("dev", Attr{Mode: kind | 0o666, Rdev: unix.Mkdev(1, 3)}, false); !errors.Is(err, ErrDevices) || KindOf(err) != Never {
+		if _, err := r.Put("dev", Attr{Mode: kind | 0o666, Rdev: unix.Mkdev(1, 3)}, Old{}); !errors.Is(err, ErrDevices) || KindOf(err) != Never {
 			t.Errorf("device: %v", err)
 		}
 	}
@@ -119,7 +119,7 @@ func TestWhatTheOptionsForbid(t *testing.T) {
 
 func (r *rig) putLimited(p change.Path, a Attr) Done {
 	r.Helper()
-	done, err := r.Put(p, a, false)
+	done, err := r.Put(p, a, Old{})
 	r.must(err)
 	return done
 }
@@ -174,7 +174,7 @@ func TestAsAnotherUser(t *testing.T) {
 	if _, err := r.write("d/g", "x", fileAttr("x"), false); KindOf(err) != Forbidden {
 		t.Errorf("create: %v", err)
 	}
-	if _, err := r.Put("dev", Attr{Mode: unix.S_IFCHR | 0o600, Rdev: unix.Mkdev(1, 3)}, false); KindOf(err) != Forbidden {
+	if _, err := r.Put("dev", Attr{Mode: unix.S_IFCHR | 0o600, Rdev: unix.Mkdev(1, 3)}, Old{}); KindOf(err) != Forbidden {
 		t.Errorf("device: %v", err)
 	}
 	// What waits goes, too, and the directory is as it was.

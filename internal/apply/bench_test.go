@@ -50,7 +50,7 @@ func benchmark(b *testing.B, dir string, names int) {
 		if _, err := r.Look(p); err != nil {
 			b.Fatal(err)
 		}
-		f, err := r.Create(p, a, false)
+		f, err := r.Create(p, a, Old{})
 		if err != nil {
 			b.Fatal(err)
 		}

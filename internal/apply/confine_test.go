@@ -53,7 +53,7 @@ func TestPathsThatLeadOutAreRefused(t *testing.T) {
 		if _, err := r.write(p, "x", fileAttr("x"), false); KindOf(err) != kind {
 			t.Errorf("create %s: %v", p, err)
 		}
-		if _, err := r.Put(p, dirAttr(), false); KindOf(err) != kind {
+		if _, err := r.Put(p, dirAttr(), Old{}); KindOf(err) != kind {
 			t.Errorf("put %s: %v", p, err)
 		}
 		if err := r.Rename([]Move{{From: "d", To: p}})[0]; err == nil {
@@ -104,9 +104,9 @@ func TestASwappedDirectoryLeadsNowhere(t *testing.T) {
 	for deadline := time.Now().Add(time.Minute); (refused < 50 || done < 50) && time.Now().Before(deadline); {
 		r.dirs.clear() // each time the kernel is asked
 		for _, err := range []error{
-			second(r.Put("d/sub", dirAttr(), false)),
+			second(r.Put("d/sub", dirAttr(), Old{})),
 			second(r.write("d/f", "new", fileAttr("new"), false)),
-			second(r.Put("d/l", linkAttr("x"), false)),
+			second(r.Put("d/l", linkAttr("x"), Old{})),
 			second(r.Remove("d/gone")),
 			second(r.RemoveExact("d/sub/f")),
 			r.Rename([]Move{{From: "d/f", To: "d/g"}})[0],

@@ -17,6 +17,8 @@ var (
 	// ErrDevices, ErrSetID: the Options forbid it.
 	ErrDevices = errors.New("device nodes are not allowed here")
 	ErrSetID   = errors.New("setuid, setgid and capabilities are not kept here")
+	// ErrTrash: what goes cannot be moved to the trash, and stays.
+	ErrTrash = errors.New("the trash cannot be used")
 	// ErrRootGone: the root was removed.
 	ErrRootGone = errors.New("target root is gone")
 
@@ -24,6 +26,8 @@ var (
 	errNoPath   = errors.New("not a path below a root")
 	errReserved = errors.New("the name is for temporary files of sersync")
 	errRoot     = errors.New("this cannot be done to the root")
+	// errElsewhere: nothing is copied to the trash.
+	errElsewhere = errors.New("it is on another file system than the trash, and stays: make that a target of its own, or do without a trash")
 )
 
 // Kind is what an error means for whoever decides about the next try.
@@ -44,6 +48,8 @@ const (
 	NoParent
 	// RootGone is ErrRootGone, or a handle that its server no longer knows.
 	RootGone
+	// NoTrash is ErrTrash.
+	NoTrash
 	// Never: the name, the path or the type cannot be put here.
 	Never
 )
@@ -57,9 +63,10 @@ func KindOf(err error) Kind {
 		{RootGone, []error{ErrRootGone, unix.ESTALE}},
 		{Full, []error{unix.ENOSPC, unix.EDQUOT}},
 		{ReadOnly, []error{unix.EROFS}},
+		{NoTrash, []error{ErrTrash}},
 		{InTheWay, []error{ErrInTheWay, unix.EBUSY}},
 		{NoParent, []error{unix.ENOENT, unix.ENOTDIR, unix.ELOOP}},
-		{Never, []error{errNoPath, errReserved, errRoot, ErrDevices, unix.ENAMETOOLONG, unix.EILSEQ, unix.EFBIG}},
+		{Never, []error{errNoPath, errReserved, errRoot, errElsewhere, ErrDevices, unix.ENAMETOOLONG, unix.EILSEQ, unix.EFBIG}},
 		{Forbidden, []error{unix.EPERM, unix.EACCES}},
 	} {
 		for _, e := range k.errs {

@@ -10,7 +10,7 @@ import (
 )
 
 func (r *rig) large(p change.Path, size int) error {
-	f, err := r.Create(p, Attr{Mode: unix.S_IFREG | 0o600, Size: int64(size), Mtime: someTime}, false)
+	f, err := r.Create(p, Attr{Mode: unix.S_IFREG | 0o600, Size: int64(size), Mtime: someTime}, Old{})
 	if err != nil {
 		return err
 	}
@@ -40,8 +40,8 @@ func TestAFileSystemThatIsFullOrReadOnly(t *testing.T) {
 	r.must(unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	for what, do := range map[string]func() error{
 		"create": func() error { return r.large("g", 1) },
-		"put":    func() error { return second(r.Put("d", dirAttr(), false)) },
-		"attr":   func() error { return second(r.Put(change.Root, dirAttr(), false)) },
+		"put":    func() error { return second(r.Put("d", dirAttr(), Old{})) },
+		"attr":   func() error { return second(r.Put(change.Root, dirAttr(), Old{})) },
 		"remove": func() error { return second(r.Remove("f")) },
 		"exact":  func() error { return second(r.RemoveExact("f")) },
 		"rename": func() error { return r.Rename([]Move{{From: "f", To: "g"}})[0] },

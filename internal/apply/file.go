@@ -13,20 +13,20 @@ import (
 // File is new content on its way to its place. It ends with Place, Keep or Discard, whatever they return; Keep and Discard afterwards do nothing. It
 // is for one goroutine.
 type File struct {
-	t    *Tree
-	d    *dir
-	p    change.Path
-	a    Attr
-	keep bool
-	tmp  string
-	fd   int
+	t   *Tree
+	d   *dir
+	p   change.Path
+	a   Attr
+	old Old
+	tmp string
+	fd  int
 	// at is where Write goes on; end is the furthest that was written, or left out as a hole.
 	at, end, size int64
 }
 
-// Create begins new content of the regular file p. With keep a directory that is not empty does not make way for it.
-func (t *Tree) Create(p change.Path, a Attr, keep bool) (*File, error) {
-	f := &File{t: t, p: p, a: a, keep: keep}
+// Create begins new content of the regular file p.
+func (t *Tree) Create(p change.Path, a Attr, old Old) (*File, error) {
+	f := &File{t: t, p: p, a: a, old: old}
 	create := func(d *dir, name string) error {
 		tmp := t.temp(name)
 		fd, err := unix.Openat(d.fd, tmp, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
@@ -106,7 +106,7 @@ func (f *File) Place() (Done, error) {
 		err = f.close() // a network file system may find here that there is no room
 	}
 	if err == nil {
-		err = f.t.roomy(func() error { return f.t.place(f.d, f.tmp, f.p, f.keep) })
+		err = f.t.roomy(func() error { return f.t.place(f.d, f.tmp, f.p, f.old) })
 	}
 	if err != nil {
 		return Done{}, f.t.fail("place", f.p, err)

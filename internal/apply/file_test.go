@@ -14,7 +14,7 @@ func TestHolesStayHoles(t *testing.T) {
 	const size = 64 << 20
 	a := Attr{Mode: unix.S_IFREG | 0o600, Size: size, Mtime: someTime}
 	create := func(p string, fill func(*File)) {
-		f, err := r.Create("f", a, false)
+		f, err := r.Create("f", a, Old{})
 		r.must(err)
 		defer f.Discard()
 		fill(f)
@@ -60,7 +60,7 @@ func TestHolesStayHoles(t *testing.T) {
 func TestContentThatIsNotAllThereIsNotPlaced(t *testing.T) {
 	r := newRig(t, all())
 	r.file("f", "old")
-	f, err := r.Create("f", fileAttr("content"), false)
+	f, err := r.Create("f", fileAttr("content"), Old{})
 	r.must(err)
 	_, err = f.Write([]byte("cont"))
 	r.must(err)
@@ -81,7 +81,7 @@ func TestThePartOfALargeFileIsKept(t *testing.T) {
 		t.Errorf("there is one: %v", err)
 	}
 	for _, part := range []string{"cont", "conte"} {
-		f, err := r.Create("d/f", fileAttr("content"), false)
+		f, err := r.Create("d/f", fileAttr("content"), Old{})
 		r.must(err)
 		_, err = f.Write([]byte(part))
 		r.must(err)
@@ -91,7 +91,7 @@ func TestThePartOfALargeFileIsKept(t *testing.T) {
 	}
 	part, err := r.Partial("d/f")
 	r.must(err)
-	f, err := r.Create("d/f", fileAttr("content"), false)
+	f, err := r.Create("d/f", fileAttr("content"), Old{})
 	r.must(err)
 	kept, err := io.ReadAll(part)
 	r.must(err)

@@ -73,7 +73,7 @@ func TestADirectoryIsTheFirstThatIsPut(t *testing.T) {
 	dead.kill()
 	r := openRig(t, dir, all())
 	done := make(chan error, 1)
-	go func() { done <- second(r.Put("d", dirAttr(), false)) }()
+	go func() { done <- second(r.Put("d", dirAttr(), Old{})) }()
 	select {
 	case err := <-done:
 		r.must(err)

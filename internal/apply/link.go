@@ -7,8 +7,8 @@ import (
 )
 
 // Link gives the regular file at from the name p as well, where it is there and all that a says of it. It reports whether p is that file now: when
-// it is not, nothing has changed, and p has to be made from its content. With keep a directory that is not empty does not make way for it.
-func (t *Tree) Link(p, from change.Path, a Attr, keep bool) (done Done, linked bool) {
+// it is not, nothing has changed, and p has to be made from its content. What is there makes way as way says.
+func (t *Tree) Link(p, from change.Path, a Attr, way Old) (done Done, linked bool) {
 	err := t.within(from, func(d *dir, name string) error {
 		n, err := t.openNode(d, name)
 		if err != nil {
@@ -24,7 +24,7 @@ func (t *Tree) Link(p, from change.Path, a Attr, keep bool) (done Done, linked b
 			return errOther
 		}
 		return t.within(p, func(to *dir, _ string) error {
-			done, err = t.linkThere(d, name, &st, to, p, keep)
+			done, err = t.linkThere(d, name, &st, to, p, way)
 			return err
 		})
 	})
@@ -47,7 +47,7 @@ func (t *Tree) isAll(n node, st *unix.Stat_t, p change.Path, a Attr) (bool, erro
 
 // linkThere gives the file st, which has a name in from, the name p in d. What waits for either of both goes before, and its content is on the disk
 // by then: what a temporary name tells Recover it tells of a file with one name.
-func (t *Tree) linkThere(from *dir, name string, st *unix.Stat_t, d *dir, p change.Path, keep bool) (Done, error) {
+func (t *Tree) linkThere(from *dir, name string, st *unix.Stat_t, d *dir, p change.Path, way Old) (Done, error) {
 	var old unix.Stat_t
 	err := unix.Fstatat(d.fd, p.Name(), &old, unix.AT_SYMLINK_NOFOLLOW)
 	if err == nil && sameInode(&old, st) {
@@ -71,7 +71,7 @@ func (t *Tree) linkThere(from *dir, name string, st *unix.Stat_t, d *dir, p chan
 	if !sameInode(&old, st) {
 		return Done{}, errOther // somebody put another one there
 	}
-	return Done{Changed: true}, t.overwrite(d, tmp, p, keep)
+	return Done{Changed: true}, t.overwrite(d, tmp, p, way, true)
 }
 
 func sameInode(a, b *unix.Stat_t) bool { return a.Dev == b.Dev && a.Ino == b.Ino }

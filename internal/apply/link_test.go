@@ -35,18 +35,18 @@ func TestLinkGivesAFileAnotherName(t *testing.T) {
 		r.file("other", "other")
 		r.put("symlink", linkAttr("a"))
 		for _, p := range []change.Path{"d/new", "other", "symlink"} {
-			if done, linked := r.Link(p, "a", fileAttr("content"), true); !linked || !done.Changed {
+			if done, linked := r.Link(p, "a", fileAttr("content"), Old{Keep: true}); !linked || !done.Changed {
 				t.Errorf("%s: %+v, %v", p, done, linked)
 			}
-			if done, linked := r.Link(p, "a", fileAttr("content"), true); !linked || done.Changed {
+			if done, linked := r.Link(p, "a", fileAttr("content"), Old{Keep: true}); !linked || done.Changed {
 				t.Errorf("%s again: %+v, %v", p, done, linked)
 			}
 			r.together(true, "a", p)
 		}
-		if _, linked := r.Link("full", "a", fileAttr("content"), true); linked {
+		if _, linked := r.Link("full", "a", fileAttr("content"), Old{Keep: true}); linked {
 			t.Error("a directory that is to be kept made way")
 		}
-		if _, linked := r.Link("full", "a", fileAttr("content"), false); !linked {
+		if _, linked := r.Link("full", "a", fileAttr("content"), Old{}); !linked {
 			t.Error("a directory did not make way")
 		}
 		r.clean()
@@ -99,13 +99,13 @@ func TestLinkTakesNothingButWhatItIsToldToFind(t *testing.T) {
 		{"a temporary name", ".sersync-tmp.x", right},
 		{"the root", change.Root, right},
 	} {
-		if done, linked := r.Link("new", test.from, test.a, false); linked || done.Changed {
+		if done, linked := r.Link("new", test.from, test.a, Old{}); linked || done.Changed {
 			t.Errorf("%s: %+v, %v", test.name, done, linked)
 		}
 		r.lacks("new")
 	}
 	for _, p := range []change.Path{"none/new", "a/new", "out/new", change.Root, ".sersync-tmp.y"} {
-		if _, linked := r.Link(p, "a", right, false); linked {
+		if _, linked := r.Link(p, "a", right, Old{}); linked {
 			t.Errorf("%s was linked", p)
 		}
 	}
@@ -133,7 +133,7 @@ func TestAFileWithTwoNamesIsSharedWhateverWaits(t *testing.T) {
 	r.must(os.Link(r.at("a"), r.at("b")))
 	mode := fileAttr("content")
 	mode.Mode |= 0o111
-	if done, err := r.Put("b", mode, false); err == nil || done.Changed {
+	if done, err := r.Put("b", mode, Old{}); err == nil || done.Changed {
 		t.Errorf("%+v, %v: the mode was set under the other name as well", done, err)
 	}
 	r.same("a", fileAttr("content"))
@@ -209,7 +209,7 @@ func (r *rig) hasOne(p change.Path, contents ...string) {
 
 func (r *rig) link(p, from change.Path, content string) {
 	r.Helper()
-	if _, linked := r.Link(p, from, fileAttr(content), false); !linked {
+	if _, linked := r.Link(p, from, fileAttr(content), Old{}); !linked {
 		r.Fatalf("%s is not linked to %s", p, from)
 	}
 }

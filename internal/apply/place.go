@@ -15,14 +15,18 @@ var unknownWay = []error{unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP}
 const maxTries = 16
 
 // place gives the regular file tmp the name of p, in the same directory. Afterwards tmp is gone, or waits.
-func (t *Tree) place(d *dir, tmp string, p change.Path, keep bool) error {
+func (t *Tree) place(d *dir, tmp string, p change.Path, old Old) error {
 	defer t.touch(d)
 	// What is mounted below may be of a kind of which nothing is known.
 	if !t.lasting || d.dev != t.top.dev {
-		return t.overwrite(d, tmp, p, keep)
+		return t.overwrite(d, tmp, p, old, true)
 	}
 	for range maxTries {
-		again, err := t.placeLasting(d, tmp, p, keep)
+		placed, err := t.spare(d, tmp, p, old, true)
+		if placed || err != nil {
+			return err
+		}
+		again, err := t.placeLasting(d, tmp, p, old)
 		if !again {
 			return err
 		}
@@ -30,28 +34,36 @@ func (t *Tree) place(d *dir, tmp string, p change.Path, keep bool) error {
 	return errBusy
 }
 
-// overwrite is a rename over whatever is there: of what has no content to lose, or where nothing is lost with the power.
-func (t *Tree) overwrite(d *dir, tmp string, p change.Path, keep bool) error {
+// overwrite is a rename over whatever is there: of what has no content to lose, or where nothing is lost with the power. regular says
+// that tmp is a regular file.
+func (t *Tree) overwrite(d *dir, tmp string, p change.Path, old Old, regular bool) error {
 	for range maxTries {
-		err := unix.Renameat(d.fd, tmp, d.fd, p.Name())
+		placed, err := t.spare(d, tmp, p, old, regular)
+		if placed || err != nil {
+			return err
+		}
+		err = unix.Renameat(d.fd, tmp, d.fd, p.Name())
 		if !isAny(err, unix.EISDIR, unix.ENOTDIR, unix.ENOTEMPTY, unix.EEXIST) {
 			return err
 		}
-		// A directory in place of a file needs to be asked of nobody.
-		again, old, err := t.swap(d, tmp, p, keep && errors.Is(err, unix.EISDIR))
+		spared := old
+		if errors.Is(err, unix.ENOTDIR) {
+			spared = Old{} // a directory in place of a file needs to be asked of nobody
+		}
+		again, was, err := t.swap(d, tmp, p, spared)
 		if again {
 			continue
 		}
-		if err != nil || old == "" {
+		if err != nil || was == "" {
 			return err
 		}
-		return removeTree(d.fd, old)
+		return removeTree(d.fd, was)
 	}
 	return errBusy
 }
 
 // placeLasting places what may not yet be on the disk, so that a loss of power can be told: see the comment of the package.
-func (t *Tree) placeLasting(d *dir, tmp string, p change.Path, keep bool) (again bool, err error) {
+func (t *Tree) placeLasting(d *dir, tmp string, p change.Path, old Old) (again bool, err error) {
 	var st unix.Stat_t
 	err = unix.Fstatat(d.fd, p.Name(), &st, unix.AT_SYMLINK_NOFOLLOW)
 	switch {
@@ -60,11 +72,11 @@ func (t *Tree) placeLasting(d *dir, tmp string, p change.Path, keep bool) (again
 	case err != nil:
 		return false, err
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
-		again, old, err := t.swap(d, tmp, p, keep)
-		if again || err != nil || old == "" {
+		again, was, err := t.swap(d, tmp, p, old)
+		if again || err != nil || was == "" {
 			return again, err
 		}
-		t.wait(d, old, 0)
+		t.wait(d, was, 0)
 		return false, nil
 	}
 	err = unix.Renameat2(d.fd, tmp, d.fd, p.Name(), unix.RENAME_EXCHANGE)
@@ -110,11 +122,11 @@ func renameNew(from *dir, name string, to *dir, other string) error {
 }
 
 // swap puts tmp in the place of p where one of both is a directory, and says under which name the old thing is now; none
-// when it went.
-func (t *Tree) swap(d *dir, tmp string, p change.Path, keep bool) (again bool, old string, err error) {
+// when it went. What is to be spared does not go by it.
+func (t *Tree) swap(d *dir, tmp string, p change.Path, spared Old) (again bool, old string, err error) {
 	name := p.Name()
-	if keep {
-		return t.swapEmpty(d, p)
+	if spared.Keep || spared.Day != "" {
+		return t.swapEmpty(d, p, spared)
 	}
 	defer t.forget(p)
 	err = unix.Renameat2(d.fd, tmp, d.fd, name, unix.RENAME_EXCHANGE)
@@ -142,11 +154,13 @@ func (t *Tree) swap(d *dir, tmp string, p change.Path, keep bool) (again bool, o
 }
 
 // swapEmpty removes a directory that is empty.
-func (t *Tree) swapEmpty(d *dir, p change.Path) (again bool, old string, err error) {
+func (t *Tree) swapEmpty(d *dir, p change.Path, spared Old) (again bool, old string, err error) {
 	left, err := t.removeEmpty(d, p)
 	switch {
-	case left:
+	case left && spared.Keep:
 		return false, "", ErrInTheWay
+	case left:
+		return true, "", nil // somebody put something into it meanwhile
 	case err == nil, errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
 		return true, "", nil
 	}

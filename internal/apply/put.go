@@ -10,12 +10,11 @@ import (
 )
 
 // Put makes p what a says, but for the content of a file: a directory is made when it is missing, a symlink, a pipe, a socket or a device is
-// made anew when it is another; a regular file gets its attributes when it has the right size and no other names. With keep, a directory
-// that is not empty does not make way for something else.
-func (t *Tree) Put(p change.Path, a Attr, keep bool) (Done, error) {
+// made anew when it is another; a regular file gets its attributes when it has the right size and no other names.
+func (t *Tree) Put(p change.Path, a Attr, old Old) (Done, error) {
 	var done Done
 	err := t.roomy(func() (err error) {
-		done, err = t.put(p, &a, keep)
+		done, err = t.put(p, &a, old)
 		return err
 	})
 	if err != nil {
@@ -24,7 +23,7 @@ func (t *Tree) Put(p change.Path, a Attr, keep bool) (Done, error) {
 	return done, nil
 }
 
-func (t *Tree) put(p change.Path, a *Attr, keep bool) (done Done, err error) {
+func (t *Tree) put(p change.Path, a *Attr, old Old) (done Done, err error) {
 	if device(a.Mode) && !t.o.Devices {
 		return Done{}, ErrDevices
 	}
@@ -38,13 +37,9 @@ func (t *Tree) put(p change.Path, a *Attr, keep bool) (done Done, err error) {
 	}
 	err = t.within(p, func(d *dir, name string) error {
 		defer t.touch(d)
-		if a.kind() == unix.S_IFDIR { // only now: what was left over in d is removed on the way to it, and leaves its time, too
-			t.times.Lock()
-			defer t.times.Unlock()
-		}
 		done, err = t.putThere(d, p, a)
 		if errors.Is(err, errOther) {
-			done, err = t.putNew(d, p, a, keep)
+			done, err = t.putNew(d, p, a, old)
 		}
 		return err
 	})
@@ -56,6 +51,10 @@ var errOther = errors.New("it is something else")
 
 // putThere gives its attributes to what is there.
 func (t *Tree) putThere(d *dir, p change.Path, a *Attr) (Done, error) {
+	if a.kind() == unix.S_IFDIR { // only now: what was left over in d is removed on the way to it, and leaves its time, too
+		t.times.Lock()
+		defer t.times.Unlock()
+	}
 	n, err := t.openNode(d, p.Name())
 	if errors.Is(err, unix.ENOENT) && a.kind() != unix.S_IFREG {
 		return Done{}, errOther
@@ -94,7 +93,7 @@ func (t *Tree) putAttr(n node, p change.Path, a *Attr) (Done, error) {
 }
 
 // putNew makes p, at its place when that is free, or else beside it.
-func (t *Tree) putNew(d *dir, p change.Path, a *Attr, keep bool) (Done, error) {
+func (t *Tree) putNew(d *dir, p change.Path, a *Attr, old Old) (Done, error) {
 	var done Done
 	err := t.makeAs(d, p.Name(), p, a, &done)
 	if !errors.Is(err, unix.EEXIST) {
@@ -102,7 +101,7 @@ func (t *Tree) putNew(d *dir, p change.Path, a *Attr, keep bool) (Done, error) {
 	}
 	tmp := t.temp(p.Name())
 	if err = t.makeAs(d, tmp, p, a, &done); err == nil {
-		err = t.overwrite(d, tmp, p, keep)
+		err = t.overwrite(d, tmp, p, old, false)
 	}
 	if err != nil {
 		_ = unlink(d.fd, tmp)

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"context"
 	"errors"
 
 	"golang.org/x/sys/unix"
@@ -10,31 +11,41 @@ import (
 
 // Remove removes p with all that is below it. A path that is not there is fine.
 func (t *Tree) Remove(p change.Path) (Done, error) {
-	return t.remove(p, func(d *dir, name string) (bool, error) {
+	return t.remove(p, t.unlink(p, func(d *dir, name string) (bool, error) {
 		err := unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR)
 		if isAny(err, unix.ENOTEMPTY, unix.EEXIST) {
 			err = removeTree(d.fd, name)
 		}
 		return false, err
-	})
+	}))
 }
 
 // RemoveExact removes p, a directory only when it is empty. One that is not is left, and that is no failure.
 func (t *Tree) RemoveExact(p change.Path) (Done, error) {
-	return t.remove(p, func(d *dir, _ string) (bool, error) { return t.removeEmpty(d, p) })
+	return t.remove(p, t.unlink(p, func(d *dir, _ string) (bool, error) { return t.removeEmpty(d, p) }))
 }
 
-// remove removes p; what is a directory by removeDir, which says whether it was left.
-func (t *Tree) remove(p change.Path, removeDir func(d *dir, name string) (left bool, err error)) (Done, error) {
-	left := false
-	err := t.within(p, func(d *dir, name string) error {
-		defer t.touch(d)
-		err := unix.Unlinkat(d.fd, name, 0)
+// remover removes an entry of a directory, and says whether it was left.
+type remover func(d *dir, name string) (left bool, err error)
+
+// unlink removes what is no directory, and leaves directories to removeDir.
+func (t *Tree) unlink(p change.Path, removeDir remover) remover {
+	return func(d *dir, name string) (left bool, err error) {
+		err = unix.Unlinkat(d.fd, name, 0)
 		if errors.Is(err, unix.EISDIR) {
 			t.forget(p)
 			left, err = removeDir(d, name)
 			t.forget(p)
 		}
+		return left, err
+	}
+}
+
+func (t *Tree) remove(p change.Path, by remover) (Done, error) {
+	left := false
+	err := t.within(p, func(d *dir, name string) (err error) {
+		defer t.touch(d)
+		left, err = by(d, name)
 		return err
 	})
 	switch {
@@ -98,6 +109,11 @@ type level struct {
 // removeTree removes name, in the directory parent, with all that is below it. However deep it is, two descriptors are open: the way
 // up goes by "..", and is checked.
 func removeTree(parent int, name string) error {
+	return removeUntil(context.Background(), parent, name)
+}
+
+// removeUntil is removeTree, as far as it comes before ctx ends.
+func removeUntil(ctx context.Context, parent int, name string) error {
 	err := unlink(parent, name)
 	if !isAny(err, unix.ENOTEMPTY, unix.EEXIST) {
 		return err
@@ -109,6 +125,9 @@ func removeTree(parent int, name string) error {
 	}
 	for {
 		full, err := c.empty()
+		if err == nil {
+			err = ctx.Err()
+		}
 		if err != nil {
 			return err
 		}

@@ -63,7 +63,7 @@ func linkAttr(to string) Attr { return Attr{Mode: unix.S_IFLNK | 0o777, Mtime: s
 
 // write places content.
 func (r *rig) write(p change.Path, content string, a Attr, keep bool) (Done, error) {
-	f, err := r.Create(p, a, keep)
+	f, err := r.Create(p, a, Old{Keep: keep})
 	if err != nil {
 		return Done{}, err
 	}
@@ -84,7 +84,7 @@ func (r *rig) file(p change.Path, content string) {
 
 func (r *rig) put(p change.Path, a Attr) Done {
 	r.Helper()
-	done, err := r.Put(p, a, false)
+	done, err := r.Put(p, a, Old{})
 	if err != nil || done.Limits != nil {
 		r.Fatalf("%s: %+v, %v", p, done, err)
 	}

@@ -100,7 +100,7 @@ func TestKeepLeavesADirectoryThatIsNotEmpty(t *testing.T) {
 				if name == "file" {
 					_, err = r.write(p, "content", a, true)
 				} else {
-					_, err = r.Put(p, a, true)
+					_, err = r.Put(p, a, Old{Keep: true})
 				}
 				if old == "full dir" {
 					if !errors.Is(err, ErrInTheWay) || KindOf(err) != InTheWay {
@@ -115,7 +115,7 @@ func TestKeepLeavesADirectoryThatIsNotEmpty(t *testing.T) {
 		}
 		// A directory takes the place of a file in either case.
 		r.file("f", "x")
-		_, err := r.Put("f", dirAttr(), true)
+		_, err := r.Put("f", dirAttr(), Old{Keep: true})
 		r.must(err)
 		r.same("f", dirAttr())
 		r.clean()
@@ -145,10 +145,10 @@ func TestAFileGetsItsAttributesWhereItsContentIsRight(t *testing.T) {
 		t.Error("put twice")
 	}
 	a.Size++
-	if _, err := r.Put("f", a, false); !errors.Is(err, ErrContent) {
+	if _, err := r.Put("f", a, Old{}); !errors.Is(err, ErrContent) {
 		t.Errorf("another size: %v", err)
 	}
-	if _, err := r.Put("none", a, false); KindOf(err) != NoParent {
+	if _, err := r.Put("none", a, Old{}); KindOf(err) != NoParent {
 		t.Errorf("no file: %v", err)
 	}
 }
@@ -162,8 +162,8 @@ func TestTheRootGetsItsAttributesAndNothingElse(t *testing.T) {
 	}
 	r.same(change.Root, a)
 	for what, do := range map[string]func() error{
-		"put":    func() error { _, err := r.Put(change.Root, fileAttr(""), false); return err },
-		"create": func() error { _, err := r.Create(change.Root, fileAttr(""), false); return err },
+		"put":    func() error { _, err := r.Put(change.Root, fileAttr(""), Old{}); return err },
+		"create": func() error { _, err := r.Create(change.Root, fileAttr(""), Old{}); return err },
 		"remove": func() error { _, err := r.Remove(change.Root); return err },
 		"exact":  func() error { _, err := r.RemoveExact(change.Root); return err },
 	} {
@@ -196,7 +196,7 @@ func TestOtherNamesOfAFileAreLeftAlone(t *testing.T) {
 	if differs, err := r.Same("f", st, a); err != nil || differs != Mode|Owner|Content {
 		t.Errorf("differs by %b, %v", differs, err)
 	}
-	if _, err := r.Put("f", a, false); !errors.Is(err, ErrContent) {
+	if _, err := r.Put("f", a, Old{}); !errors.Is(err, ErrContent) {
 		t.Errorf("put: %v", err)
 	}
 	if _, err := r.write("f", "content", a, false); err != nil {

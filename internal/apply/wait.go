@@ -102,6 +102,20 @@ func (w *waiting) of(p change.Path) (names []string) {
 	return names
 }
 
+// below reports whether anything waits in the directory p or below it.
+func (w *waiting) below(p change.Path) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, all := range []map[change.Path][]string{w.names, w.going} {
+		for at, names := range all {
+			if len(names) > 0 && (at == p || at.Below(p)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // isFor tells the temporary names of p from others of its directory.
 func isFor(p change.Path) func(tmp string) bool {
 	prefix := filter.TempPrefix + hash(p.Name())

@@ -139,7 +139,7 @@ func (a *app) listTrash(ctx context.Context, pairs []pair, wanted []*wantedPath,
 			continue
 		}
 		count := 0
-		err := daemon.Removed(ctx, p.target, day, under, func(r transport.Removed) error {
+		err := daemon.Removed(ctx, p.target, Version, day, under, func(r transport.Removed) error {
 			if r.Dir {
 				return nil // what is in it says so
 			}
@@ -198,7 +198,7 @@ func (a *app) bringBack(ctx context.Context, pairs []pair, wanted []*wantedPath,
 // findDays notes on which days the wanted paths of a pair were removed.
 func findDays(ctx context.Context, p pair, wanted []*wantedPath, under []change.Path, day string) error {
 	target := p.target.URL()
-	return daemon.Removed(ctx, p.target, day, under, func(r transport.Removed) error {
+	return daemon.Removed(ctx, p.target, Version, day, under, func(r transport.Removed) error {
 		for _, w := range wanted {
 			held := r.Path == w.path || r.Path.Below(w.path)
 			if held && w.source == p.source.Name && !slices.Contains(w.days[target], r.Day) {
@@ -236,7 +236,7 @@ func (w *wantedPath) others(day string) []string {
 
 // bringBackOne brings back one path, says what became of it, and returns how much was left.
 func (a *app) bringBackOne(ctx context.Context, p pair, w *wantedPath, day string, force bool) (left int, err error) {
-	err = daemon.Undelete(ctx, p.source, p.target, day, w.path, force, func(at change.Path, o undelete.Outcome) {
+	err = daemon.Undelete(ctx, p.source, p.target, Version, day, w.path, force, func(at change.Path, o undelete.Outcome) {
 		if o == undelete.Kept || o == undelete.Blocked {
 			left++
 		}

@@ -302,7 +302,7 @@ func (t Target) Rsync() bool {
 	case Native, NativeSSH:
 		return false
 	case Local:
-		return t.Trash > 0 || len(t.Params) == 0 || slices.ContainsFunc(t.Params, func(p string) bool { return !plain(p) })
+		return len(t.Params) == 0 || slices.ContainsFunc(t.Params, func(p string) bool { return !plain(p) })
 	}
 	return true
 }

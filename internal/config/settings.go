@@ -2,7 +2,6 @@ package config
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -81,8 +80,4 @@ func (t *Target) withoutRsync(r *report, line int) {
 		r.notice(line, "options of rsync are not used by a sersync:// or ssh:// target:", t.Params[i], "names, content, modes, owners and times are always replicated")
 	}
 	t.Params = nil
-	if t.Trash > 0 {
-		r.fail(line, "a sersync:// or ssh:// target has no trash yet:", strconv.Itoa(t.Trash)+"d", "remove it, or take rsync:// or user@host:/path")
-		t.Trash = 0
-	}
 }

@@ -49,7 +49,7 @@ func openModule(at receive.Place, version string) (receive.Serve, func() error, 
 		}
 	}
 	d := session.Open(tree, session.Options{
-		RefuseRemovals: m.RefuseRemovals, Exclude: exclude, Munge: m.MungeSymlinks, Timeout: m.Timeout, Program: version, Log: at.Log,
+		RefuseRemovals: m.RefuseRemovals, WriteOnly: m.WriteOnly, Exclude: exclude, Munge: m.MungeSymlinks, Timeout: m.Timeout, Program: version, Log: at.Log,
 	})
 	return func(ctx context.Context, conn net.Conn, s receive.Session) error {
 		return d.Serve(ctx, conn, session.Sender{User: s.User, ReadOnly: s.ReadOnly})

@@ -4,20 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"sersync/internal/change"
 	"sersync/internal/config"
 	"sersync/internal/scan"
 	"sersync/internal/transport"
-	"sersync/internal/transport/rsync"
 	"sersync/internal/undelete"
 )
 
 // Removed tells yield what the trash of a target holds: of one day, or of all when day is empty, at and below paths, or
-// everywhere when there are none.
-func Removed(ctx context.Context, t config.Target, day string, under []change.Path, yield func(transport.Removed) error) error {
-	there, err := keeper(t)
+// everywhere when there are none. version is that of this program.
+func Removed(ctx context.Context, t config.Target, version, day string, under []change.Path, yield func(transport.Removed) error) error {
+	there, err := keeper(t, version)
 	if err != nil {
 		return err
 	}
@@ -27,8 +25,8 @@ func Removed(ctx context.Context, t config.Target, day string, under []change.Pa
 
 // Undelete brings a path back from a day of a target's trash into the source. tell is told what became of it, or of what is below
 // it. The source is not replicated by it: that does who watches it.
-func Undelete(ctx context.Context, s config.Source, t config.Target, day string, p change.Path, force bool, tell func(change.Path, undelete.Outcome)) (err error) {
-	there, err := keeper(t)
+func Undelete(ctx context.Context, s config.Source, t config.Target, version, day string, p change.Path, force bool, tell func(change.Path, undelete.Outcome)) (err error) {
+	there, err := keeper(t, version)
 	if err != nil {
 		return err
 	}
@@ -53,15 +51,15 @@ func Undelete(ctx context.Context, s config.Source, t config.Target, day string,
 	return staging.PutBack(force, tell)
 }
 
-// keeper is the transport of a target that may have a trash.
-func keeper(t config.Target) (transport.Keeper, error) {
-	if t.Kind == config.Native {
-		return nil, fmt.Errorf("build target %q: it cannot have a trash", t.URL())
-	}
-	// Also where the trash is switched off by now: what is in it is still there.
-	there, err := rsync.New(rsyncOptions(t, slog.New(slog.DiscardHandler)))
+// keeper is the transport of a target that may have a trash. It may be switched off by now: what is in it is still there.
+func keeper(t config.Target, version string) (transport.Keeper, error) {
+	there, err := NewTransport(t, TransportOptions{Version: version})
 	if err != nil {
 		return nil, fmt.Errorf("build target %q: %w", t.URL(), err)
 	}
-	return there, nil
+	keeper, ok := there.(transport.Keeper)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("target %q cannot have a trash", t.URL()), there.Close())
+	}
+	return keeper, nil
 }

@@ -40,6 +40,8 @@ type Module struct {
 	User *User
 
 	ReadOnly bool
+	// WriteOnly says that nothing of the trash can be brought back by a client.
+	WriteOnly bool
 	// ReadOnlyPlace is the line to change so that the module can be written.
 	ReadOnlyPlace string
 	// List says that clients that may not log in are told that the module exists.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"sersync/internal/filter"
 	"sersync/internal/replicate"
 	"sersync/internal/transport"
+	"sersync/internal/transport/local"
 	"sersync/internal/transport/rsync"
 	"sersync/internal/treetest"
 )
@@ -101,18 +103,31 @@ func keepsTrash(r *rig) {
 	r.opts.Targets = []replicate.TargetOptions{r.target("one", func(o *rsync.Options) { o.Trash = true })}
 }
 
+// keepsOwnTrash does so for a target that our own code writes.
+func keepsOwnTrash(r *rig) {
+	keepsTrash(r)
+	o := &r.opts.Targets[0]
+	r.must(o.Transport.Close())
+	o.Transport = local.New(local.Options{Dir: r.daemon.Dir("one"), Trash: true, Log: r.opts.Log})
+}
+
+// keepers are both.
+var keepers = map[string]func(*rig){"rsync": keepsTrash, "own": keepsOwnTrash}
+
 // besideTrash waits, and compares the module with the source.
 func (r *rig) besideTrash() {
 	r.t.Helper()
 	r.wait("one")
-	treetest.Equal(r.t, r.dir, r.daemon.Dir("one"), func(rel string) bool { return rel == filter.TrashName })
+	treetest.Equal(r.t, r.dir, r.daemon.Dir("one"), func(rel string) bool {
+		return rel == filter.TrashName || strings.HasPrefix(filepath.Base(rel), filter.TempPrefix)
+	})
 }
 
 func TestP1ConvergeWithATrash(t *testing.T) {
-	for _, seed := range []uint64{4, 5} {
+	for _, seed := range []uint64{4, 5, 6, 7} {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, keepsTrash)
+			r := newRig(t, keepers[[]string{"rsync", "own"}[seed%2]])
 			r.start()
 			var wg sync.WaitGroup
 			for i := range uint64(4) {
@@ -136,53 +151,59 @@ func TestP1ConvergeWithATrash(t *testing.T) {
 // trash does not reach the target.
 func TestEveryWayInWhichATargetLosesSomethingLeadsToTheTrash(t *testing.T) {
 	for name, rules := range map[string][]filter.Rule{"no filter": nil, "filter": {filter.Glob("", "*.log")}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f, err := filter.New(rules...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := newRig(t, func(r *rig) {
-				keepsTrash(r)
-				r.opts.Filter = f
+		for by, keeps := range keepers {
+			t.Run(name+" "+by, func(t *testing.T) {
+				t.Parallel()
+				leadsToTheTrash(t, keeps, rules)
 			})
-			dst := r.daemon.Dir("one")
-			extra := func(name string) {
-				r.must(os.MkdirAll(filepath.Join(dst, filepath.Dir(name)), 0o755))
-				r.must(os.WriteFile(filepath.Join(dst, name), []byte(name), 0o644))
-			}
-			extra("extra/deep/f")
-			extra("type/f")
-			extra("kind")
-			r.write("type", "a file")
-			r.write("kind/f", "in a directory")
-			r.must(os.Symlink(t.TempDir(), filepath.Join(r.dir, filter.TrashName)))
-			r.start()
-			r.wait()
-			r.write("live/sub/f", "live")
-			r.write("live/g", "live")
-			r.write("swap", "file first")
-			r.wait()
-			r.must(os.RemoveAll(filepath.Join(r.dir, "live")))
-			r.must(os.Remove(filepath.Join(r.dir, "swap")))
-			r.write("swap/f", "a directory now")
-			r.wait()
-			today := filter.TrashName + "/" + transport.Day(time.Now()) + "/"
-			for name, content := range map[string]string{
-				"extra/deep/f": "extra/deep/f", "type/f": "type/f", "kind": "kind", "live/sub/f": "live", "live/g": "live", "swap": "file first",
-			} {
-				if got := r.there("one", today+name); got != content {
-					t.Errorf("%q in the trash is %q, want %q", name, got, content)
-				}
-			}
-			for name, want := range map[string]string{"type": "a file", "kind/f": "in a directory", "swap/f": "a directory now"} {
-				if got := r.there("one", name); got != want {
-					t.Errorf("%q is %q, want %q", name, got, want)
-				}
-			}
-			if r.exists("one", "extra") || r.exists("one", "live") {
-				t.Error("what went is still in its place")
-			}
-		})
+		}
+	}
+}
+
+func leadsToTheTrash(t *testing.T, keeps func(*rig), rules []filter.Rule) {
+	f, err := filter.New(rules...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, func(r *rig) {
+		keeps(r)
+		r.opts.Filter = f
+	})
+	dst := r.daemon.Dir("one")
+	extra := func(name string) {
+		r.must(os.MkdirAll(filepath.Join(dst, filepath.Dir(name)), 0o755))
+		r.must(os.WriteFile(filepath.Join(dst, name), []byte(name), 0o644))
+	}
+	extra("extra/deep/f")
+	extra("type/f")
+	extra("kind")
+	r.write("type", "a file")
+	r.write("kind/f", "in a directory")
+	r.must(os.Symlink(t.TempDir(), filepath.Join(r.dir, filter.TrashName)))
+	r.start()
+	r.wait()
+	r.write("live/sub/f", "live")
+	r.write("live/g", "live")
+	r.write("swap", "file first")
+	r.wait()
+	r.must(os.RemoveAll(filepath.Join(r.dir, "live")))
+	r.must(os.Remove(filepath.Join(r.dir, "swap")))
+	r.write("swap/f", "a directory now")
+	r.wait()
+	today := filter.TrashName + "/" + transport.Day(time.Now()) + "/"
+	for name, content := range map[string]string{
+		"extra/deep/f": "extra/deep/f", "type/f": "type/f", "kind": "kind", "live/sub/f": "live", "live/g": "live", "swap": "file first",
+	} {
+		if got := r.there("one", today+name); got != content {
+			t.Errorf("%q in the trash is %q, want %q", name, got, content)
+		}
+	}
+	for name, want := range map[string]string{"type": "a file", "kind/f": "in a directory", "swap/f": "a directory now"} {
+		if got := r.there("one", name); got != want {
+			t.Errorf("%q is %q, want %q", name, got, want)
+		}
+	}
+	if r.exists("one", "extra") || r.exists("one", "live") {
+		t.Error("what went is still in its place")
 	}
 }

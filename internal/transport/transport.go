@@ -283,3 +283,9 @@ type Keeper interface {
 
 // Day is the name of a day in a target's trash, by the calendar of the source.
 func Day(t time.Time) string { return t.Format(time.DateOnly) }
+
+// IsDay reports whether a name is that of a day.
+func IsDay(name string) bool {
+	day, err := time.Parse(time.DateOnly, name)
+	return err == nil && Day(day) == name
+}

@@ -106,6 +106,7 @@ func (s *Staging) Close() error {
 	if s.made {
 		// Somebody else may be at it as well.
 		_ = unix.Unlinkat(int(s.top.Fd()), filter.TrashName, unix.AT_REMOVEDIR)
+		announce(s.top)
 	}
 	for _, f := range []*os.File{s.dir, s.trash, s.top} {
 		if f != nil {
@@ -116,6 +117,15 @@ func (s *Staging) Close() error {
 		return fmt.Errorf("remove the staging directory: %w", err)
 	}
 	return nil
+}
+
+// announce has an event happen at a directory: its time changed once more, and nobody is told of the name by which it did. The directory of
+// another user is left.
+func announce(dir *os.File) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &st); err == nil {
+		_ = unix.Fchmod(int(dir.Fd()), st.Mode&0o7777)
+	}
 }
 
 // Outcome is what became of a path.

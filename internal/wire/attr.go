@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -118,6 +119,16 @@ func (d *decoder) xattrs() []Xattr {
 		all = append(all, x)
 	}
 	return all
+}
+
+// day is that of a trash.
+func (d *decoder) day() string {
+	day := string(d.text(len(time.DateOnly)))
+	if !transport.IsDay(day) {
+		d.fail()
+		return ""
+	}
+	return day
 }
 
 func (d *decoder) path() change.Path {

@@ -29,6 +29,8 @@ const (
 	typeListing
 	typeMove
 	typeMore
+	typeFetch
+	typeExpire
 )
 
 // SumSize is the size of a hash of content: BLAKE3, cut to 128 bits.
@@ -44,12 +46,18 @@ type Begin struct {
 	Keep bool
 	// Durable asks for the answer to come when all is on the target's disk.
 	Durable bool
+	// Day, when not empty, is that of the trash (YYYY-MM-DD) to which goes what the batch removes or replaces by something of another type.
+	Day string
 }
 
 func (*Begin) frame() Type { return typeBegin }
 
 func (m *Begin) encode(b []byte) []byte {
-	return append(b, byte(m.Op), flags(m.Keep, m.Durable))
+	b = append(b, byte(m.Op), flags(m.Keep, m.Durable, m.Day != ""))
+	if m.Day != "" {
+		b = appendText(b, m.Day)
+	}
+	return b
 }
 
 // Entry is one path of an update as it is at the source, from the sender. A regular file comes with its content when it is small, or
@@ -255,7 +263,11 @@ func (m *Refused) decode(d *decoder) {
 
 func (m *Begin) decode(d *decoder) {
 	m.Op = transport.Op(d.number(uint64(transport.RemoveExact)))
-	d.flags(&m.Keep, &m.Durable)
+	var trash bool
+	d.flags(&m.Keep, &m.Durable, &trash)
+	if trash {
+		m.Day = d.day()
+	}
 }
 
 // flags are up to eight of them in a byte, the first one lowest.

@@ -91,6 +91,10 @@ func empty(t Type) message {
 		return new(Move)
 	case typeMore:
 		return new(More)
+	case typeFetch:
+		return new(Fetch)
+	case typeExpire:
+		return new(Expire)
 	}
 	return nil
 }

@@ -6,12 +6,15 @@ import (
 	"sersync/internal/change"
 )
 
-// Version is the newest version of these messages that this program speaks, and Oldest the oldest one. Links is the first one in which an
-// Entry may have a Link.
+// Version is the newest version of these messages that this program speaks, and Oldest the oldest one.
 const (
 	Version = 2
 	Oldest  = 1
-	Links   = 2
+	// Links is the first version in which an Entry may have a Link.
+	Links = 2
+	// Trash is the first version with what concerns a trash: Begin.Day, Compare.Trash, Fetch, Expire. Without these the messages are what they
+	// were before it.
+	Trash = 2
 )
 
 // SessionSize is the size of what names a session.
@@ -108,13 +111,15 @@ func (m *Durable) decode(d *decoder) { m.Batch = d.uvarint() }
 type Compare struct {
 	// Content asks for hashes of the content of regular files, too.
 	Content bool
+	// Trash: paths are those in the trash, and questions about it may follow.
+	Trash bool
 }
 
 func (*Compare) frame() Type { return typeCompare }
 
-func (m *Compare) encode(b []byte) []byte { return append(b, flags(m.Content)) }
+func (m *Compare) encode(b []byte) []byte { return append(b, flags(m.Content, m.Trash)) }
 
-func (m *Compare) decode(d *decoder) { d.flags(&m.Content) }
+func (m *Compare) decode(d *decoder) { d.flags(&m.Content, &m.Trash) }
 
 // Dir asks about one directory, from the sender. The answers come in the order of the questions.
 type Dir struct {
@@ -150,7 +155,7 @@ const (
 	MaxQuestions = 256
 )
 
-// More says, from the sender, that it has dealt with so many Listings.
+// More says, from the sender, that it has dealt with so many Listings, or with other messages that answer questions about the trash.
 type More struct{ Listings int }
 
 func (*More) frame() Type { return typeMore }
@@ -209,3 +214,28 @@ func (m *Listing) decode(d *decoder) {
 func (l *Listed) encode(b []byte) []byte {
 	return append(l.Attr.encode(appendText(b, l.Name)), l.Sum[:]...)
 }
+
+// Fetch asks, from the sender, for what the trash has at a path. The answer is an Entry and a ContentEnd, with the Content of a regular
+// file in between if it is asked for; a Result in the place of either is Same when there is nothing, and Failed when it cannot be read.
+type Fetch struct {
+	Path    change.Path
+	Content bool
+}
+
+func (*Fetch) frame() Type { return typeFetch }
+
+func (m *Fetch) encode(b []byte) []byte { return append(appendText(b, m.Path), flags(m.Content)) }
+
+func (m *Fetch) decode(d *decoder) {
+	m.Path = d.path()
+	d.flags(&m.Content)
+}
+
+// Expire asks, from the sender, for a day of the trash to be removed for good. The answer is a Result: Changed, or Failed.
+type Expire struct{ Day string }
+
+func (*Expire) frame() Type { return typeExpire }
+
+func (m *Expire) encode(b []byte) []byte { return appendText(b, m.Day) }
+
+func (m *Expire) decode(d *decoder) { m.Day = d.day() }

@@ -22,6 +22,7 @@ func messages() []Message {
 		&Hello{Oldest: 1, Newest: Version, Target: "a b", Session: [SessionSize]byte{1, 2}, Program: "1.0"},
 		&Welcome{Version: 1, Program: "1.0", Root: "2-3", Facts: Facts{Owners: true, Granularity: 1e9}},
 		&Begin{Op: transport.RemoveExact, Keep: true, Durable: true},
+		&Begin{Op: transport.Update, Day: "2026-11-21"},
 		&Entry{Path: "d/\xff\n", Attr: file, Inline: true, Content: []byte("hello"), HasXattrs: true, Xattrs: []Xattr{{Name: "user.x", Value: []byte{0}}}},
 		&Entry{Path: "d/other", Attr: file, Link: "d/name", HasXattrs: true},
 		&Entry{Path: change.Root, Attr: Attr{Mode: unix.S_IFDIR | 0o1777}, Parent: true},
@@ -37,12 +38,44 @@ func messages() []Message {
 		&Alive{},
 		&Durable{Batch: 1 << 40},
 		&Compare{Content: true},
+		&Compare{Trash: true},
+		&Fetch{Path: "2026-11-21/d", Content: true},
+		&Expire{Day: "2026-11-21"},
 		&Dir{Path: "d", Sum: Sum{9}},
 		&Dir{Path: change.Root, All: true},
 		&Listing{Last: true, Text: "t", Entries: []Listed{{Attr: Attr{Mode: unix.S_IFDIR}}, {Name: "f", Attr: file, Sum: Sum{1}}}},
 		&More{Listings: 7},
 		&Move{From: "a", To: "b", Clear: true, Attr: file},
 		&Move{From: "a", To: "b", Exact: true, Attr: Attr{Mode: unix.S_IFDIR | 0o755}, Names: Names{1, 1 << 60}, Maybe: []change.Path{"c/d", "e"}},
+	}
+}
+
+// A day is the name of a directory over there.
+func TestADayIsADay(t *testing.T) {
+	for _, day := range []string{"", "..", "../../etc", "2026-1-1", "2026-02-30", "2026-11-21/", "2026-11-211", "today"} {
+		var stream bytes.Buffer
+		w := NewWriter(&stream)
+		if err := errors.Join(w.Write(&Expire{Day: day}), w.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := NewReader(&stream).Read(); !errors.Is(err, ErrFrame) {
+			t.Errorf("%q: %+v, %v", day, m, err)
+		}
+	}
+}
+
+// What says nothing of a trash is as it was in version 1.
+func TestWithoutATrashMessagesAreThoseOfTheFirstVersion(t *testing.T) {
+	for _, c := range []struct {
+		m    Message
+		want []byte
+	}{
+		{&Begin{Op: transport.Remove, Keep: true, Durable: true}, []byte{byte(transport.Remove), 3}},
+		{&Compare{Content: true}, []byte{1}},
+	} {
+		if got := c.m.encode(nil); !bytes.Equal(got, c.want) {
+			t.Errorf("%+v is %v, want %v", c.m, got, c.want)
+		}
 	}
 }
 

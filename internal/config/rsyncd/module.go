@@ -21,6 +21,7 @@ func (r *reader) module(s *section) receive.Module {
 	m := receive.Module{
 		Name: s.name, Place: s.place.String(),
 		ReadOnly:       r.boolean(of, "read only", true),
+		WriteOnly:      r.boolean(of, "write only", false),
 		ReadOnlyPlace:  s.place.String(),
 		List:           r.boolean(of, "list", true),
 		RefuseRemovals: r.refusesRemovals(of["refuse options"]),

@@ -129,6 +129,7 @@ hosts allow = 192.168.9.0/255.255.255.0
 list = no
 [web1]
 path = DIR
+write only = yes
 auth users = www1
 secrets file = DIR/secrets
 `)
@@ -138,6 +139,9 @@ secrets file = DIR/secrets
 	m := c.Modules[0]
 	if want := netip.MustParsePrefix("192.168.9.0/24"); len(m.Hosts.Allow) != 1 || m.Hosts.Allow[0].Prefix != want {
 		t.Errorf("hosts allow %v, want %v", m.Hosts.Allow, want)
+	}
+	if !m.WriteOnly {
+		t.Error("write only is not honoured")
 	}
 	if !m.ReadOnly || m.List {
 		t.Errorf("read only %v, list %v: a module is read only unless it says otherwise", m.ReadOnly, m.List)

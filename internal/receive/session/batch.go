@@ -12,6 +12,7 @@ import (
 
 	"sersync/internal/apply"
 	"sersync/internal/change"
+	"sersync/internal/filter"
 	"sersync/internal/transport"
 	"sersync/internal/wire"
 )
@@ -88,12 +89,14 @@ func (b *batch) run(ctx context.Context) error {
 	}
 }
 
-// forbidden is why a batch of this kind is refused; nil when it is not.
-func (b *batch) forbidden() *wire.Refused {
+func (b *batch) removes() bool { return b.Op == transport.Remove || b.Op == transport.RemoveExact }
+
+// forbids is why a sender may not change anything, or not remove anything; nil when it may.
+func forbids(c *conn, removal bool) *wire.Refused {
 	switch {
-	case b.c.who.ReadOnly != "":
-		return &wire.Refused{Kind: transport.ReadOnly, Text: "the module is read only", Hint: b.c.who.ReadOnly}
-	case b.c.s.o.RefuseRemovals && (b.Op == transport.Remove || b.Op == transport.RemoveExact):
+	case c.who.ReadOnly != "":
+		return &wire.Refused{Kind: transport.ReadOnly, Text: "the module is read only", Hint: c.who.ReadOnly}
+	case c.s.o.RefuseRemovals && removal:
 		return &wire.Refused{
 			Kind: transport.RemovalsRefused, Text: "the module refuses removals",
 			Hint: "take delete out of its refuse options, or switch delete off here",
@@ -102,9 +105,12 @@ func (b *batch) forbidden() *wire.Refused {
 	return nil
 }
 
+// old is what becomes of what makes way.
+func (b *batch) old() apply.Old { return apply.Old{Keep: b.Keep, Day: b.Day} }
+
 // ready refuses the batch when nothing can be done at all.
 func (b *batch) ready() error {
-	if m := b.forbidden(); m != nil {
+	if m := forbids(b.c, b.removes()); m != nil {
 		return b.refuse(m)
 	}
 	if err := b.c.s.tree.Check(); err != nil {
@@ -172,6 +178,8 @@ func (b *batch) entry(ctx context.Context, m *wire.Entry) error {
 	switch {
 	case b.refusal != nil:
 		return nil
+	case inTrash(m.Path):
+		return b.failed(index, errTrash)
 	case b.c.s.excluded(m.Path, m.Attr.IsDir()):
 		return b.failed(index, errExcluded)
 	case m.Attr.IsDir():
@@ -182,12 +190,15 @@ func (b *batch) entry(ctx context.Context, m *wire.Entry) error {
 	if b.c.s.o.Munge && m.Attr.Link != "" {
 		m.Attr.Link = Munged + m.Attr.Link
 	}
-	done, err := b.c.s.tree.Put(m.Path, attrOf(m), b.Keep)
+	done, err := b.c.s.tree.Put(m.Path, attrOf(m), b.old())
 	return b.outcome(index, false, done, err)
 }
 
-// errExcluded is told of a path that the module does not take.
-var errExcluded = errors.New("the module excludes it: exclude it at the source as well")
+// errExcluded and errTrash are told of a path that the module does not take.
+var (
+	errExcluded = errors.New("the module excludes it: exclude it at the source as well")
+	errTrash    = errors.New("the name " + filter.TrashName + " is for what was removed here")
+)
 
 func attrOf(m *wire.Entry) apply.Attr {
 	a := apply.Attr{
@@ -208,7 +219,7 @@ func (b *batch) directory(m *wire.Entry, index int) error {
 	st, err := b.c.s.tree.Look(m.Path)
 	var done apply.Done
 	if err == nil && !st.IsDir() {
-		done, err = b.c.s.tree.Put(m.Path, attrOf(m), b.Keep)
+		done, err = b.c.s.tree.Put(m.Path, attrOf(m), b.old())
 	}
 	if err != nil {
 		return b.outcome(index, false, done, err)
@@ -231,8 +242,8 @@ func (b *batch) file(ctx context.Context, m *wire.Entry, index int) error {
 	if err != nil {
 		return b.outcome(index, false, apply.Done{}, err)
 	}
-	if m.Link != change.Root && !b.c.s.excluded(m.Link, false) {
-		if done, linked := tree.Link(m.Path, m.Link, a, b.Keep); linked {
+	if m.Link != change.Root && !b.c.s.excluded(m.Link, false) && !inTrash(m.Link) {
+		if done, linked := tree.Link(m.Path, m.Link, a, b.old()); linked {
 			return b.linked(m, index, done)
 		}
 	}
@@ -247,7 +258,7 @@ func (b *batch) file(ctx context.Context, m *wire.Entry, index int) error {
 	case err != nil:
 		return b.outcome(index, false, apply.Done{}, err)
 	case same && (m.Inline || !b.byContent()):
-		done, err := tree.Put(m.Path, a, b.Keep)
+		done, err := tree.Put(m.Path, a, b.old())
 		if err == nil && !done.Changed && !m.Inline && len(done.Limits) == 0 {
 			return b.c.put(&wire.Result{Index: index})
 		}
@@ -293,7 +304,7 @@ func (b *batch) equal(m *wire.Entry) (bool, error) {
 
 // write puts a small file.
 func (b *batch) write(m *wire.Entry, a apply.Attr) (apply.Done, error) {
-	f, err := b.c.s.tree.Create(m.Path, a, b.Keep)
+	f, err := b.c.s.tree.Create(m.Path, a, b.old())
 	if err != nil {
 		return apply.Done{}, err
 	}
@@ -329,7 +340,11 @@ func (b *batch) outcome(index int, sent bool, done apply.Done, err error) error 
 
 // failed tells of a path that failed, or of a target that does.
 func (b *batch) failed(index int, err error) error {
-	if m := refused(err); m.Kind != transport.Broken {
+	m := refused(err)
+	if b.removes() && apply.KindOf(err) == apply.NoTrash {
+		m.Kind, m.Hint = transport.RemovalsRefused, hintTrash
+	}
+	if m.Kind != transport.Broken {
 		return b.refuse(m)
 	}
 	if index < 0 {
@@ -344,7 +359,7 @@ func (b *batch) failed(index int, err error) error {
 	case apply.InTheWay, apply.Never, apply.Forbidden:
 		outcome = wire.Stuck
 	}
-	if err == errExcluded {
+	if err == errExcluded || err == errTrash {
 		outcome = wire.Stuck
 	}
 	return b.c.put(&wire.Result{Index: index, Outcome: outcome, Text: cut(err.Error())})
@@ -359,8 +374,10 @@ func (b *batch) remove(m *wire.Remove) error {
 		return fmt.Errorf("a removal that must not be: %w", wire.ErrFrame)
 	case b.refusal != nil:
 		return nil
+	case inTrash(m.Path):
+		return b.failed(index, errTrash)
 	}
-	done, err := b.c.s.remove(m.Path, b.Op == transport.RemoveExact)
+	done, err := b.c.s.remove(m.Path, b.Op == transport.RemoveExact, b.Day)
 	return b.outcome(index, false, done, err)
 }
 
@@ -371,7 +388,7 @@ func (b *batch) move(m *wire.Move) error {
 		return err
 	case b.Op != transport.Update || m.From == change.Root || m.To == change.Root:
 		return fmt.Errorf("a move that must not be: %w", wire.ErrFrame)
-	case b.refusal != nil:
+	case b.refusal != nil, inTrash(m.From), inTrash(m.To):
 		return nil
 	}
 	for _, p := range append(m.Maybe, m.From+m.To) {
@@ -430,7 +447,7 @@ func (b *batch) attributes() error {
 	})
 	for i := range b.dirs {
 		d := &b.dirs[i]
-		done, err := b.c.s.tree.Put(d.entry.Path, attrOf(&d.entry), b.Keep)
+		done, err := b.c.s.tree.Put(d.entry.Path, attrOf(&d.entry), b.old())
 		done.Changed = done.Changed || d.made
 		if err := b.outcome(d.index, false, done, err); err != nil {
 			return err

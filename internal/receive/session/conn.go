@@ -119,7 +119,7 @@ func (c *conn) serve(ctx context.Context) error {
 		case *wire.Begin:
 			err = newBatch(c, m).run(ctx)
 		case *wire.Compare:
-			err = (&comparison{c: c, content: m.Content}).run(ctx)
+			err = (&comparison{c: c, content: m.Content, trash: m.Trash}).run(ctx)
 		default:
 			err = fmt.Errorf("%T while nothing is under way: %w", m, wire.ErrFrame)
 		}

@@ -146,7 +146,7 @@ var errCut = errors.New("the sender ended it")
 // build makes the new file and places it. Where it turns out to be the old one only the attributes are set, and nothing was sent.
 func (b *batch) build(ctx context.Context, w *wanted, in *stream) (done apply.Done, sent bool, err error) {
 	a := attrOf(&w.entry)
-	f, err := b.c.s.tree.Create(w.entry.Path, a, b.Keep)
+	f, err := b.c.s.tree.Create(w.entry.Path, a, b.old())
 	if err != nil {
 		return done, false, err
 	}
@@ -185,7 +185,7 @@ func (b *batch) build(ctx context.Context, w *wanted, in *stream) (done apply.Do
 	case !end.Whole:
 		return done, false, errCut
 	case same.old != nil:
-		done, err = b.c.s.tree.Put(w.entry.Path, a, b.Keep)
+		done, err = b.c.s.tree.Put(w.entry.Path, a, b.old())
 		if !errors.Is(err, apply.ErrContent) {
 			f.Discard()
 			break

@@ -140,6 +140,10 @@ func TestWhatMustNotBeSaidEndsTheConnection(t *testing.T) {
 		"an entry in a comparison":            {&wire.Compare{}, offer("f")},
 		"room that it never had":              {&wire.Compare{}, &wire.More{Listings: 1}},
 		"what a target says":                  {update, &wire.Result{}},
+		"a question about the trash":          {&wire.Compare{}, &wire.Fetch{Path: "2021-02-03"}},
+		"a day that goes for no trash":        {&wire.Compare{}, &wire.Expire{Day: "2021-02-03"}},
+		"a day that is none":                  {&wire.Begin{Op: transport.Remove, Day: "../../f"}},
+		"a removal while the trash is asked":  {&wire.Compare{Trash: true}, &wire.Remove{Path: "f"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -269,7 +273,7 @@ func TestVersionsThatDoNotMeetAreRefusedWithWhatToDo(t *testing.T) {
 
 // chaos is a message of any kind, with paths that meet.
 func chaos(rnd *rand.Rand) wire.Message {
-	paths := []change.Path{change.Root, "a", "a/b", "a/b/c", "link", "link/f", "link/../f", "../outside/f", "/etc/f", ".sersync-tmp.x", ".sersync-partial/a", "f"}
+	paths := []change.Path{change.Root, "a", "a/b", "a/b/c", "link", "link/f", "link/../f", "../outside/f", "/etc/f", ".sersync-tmp.x", ".sersync-partial/a", ".sersync-trash/2021-02-03/a", "f"}
 	path := func() change.Path { return paths[rnd.IntN(len(paths))] }
 	attr := func() wire.Attr {
 		kinds := []uint32{unix.S_IFREG, unix.S_IFREG, unix.S_IFREG, unix.S_IFDIR, unix.S_IFDIR, unix.S_IFLNK, unix.S_IFIFO, unix.S_IFSOCK}
@@ -279,9 +283,9 @@ func chaos(rnd *rand.Rand) wire.Message {
 			Link: links[rnd.IntN(len(links))],
 		}
 	}
-	switch rnd.IntN(20) {
+	switch rnd.IntN(22) {
 	case 0, 1, 2:
-		return &wire.Begin{Op: transport.Op(rnd.IntN(6)), Keep: rnd.IntN(4) == 0, Durable: rnd.IntN(4) == 0}
+		return &wire.Begin{Op: transport.Op(rnd.IntN(6)), Keep: rnd.IntN(4) == 0, Durable: rnd.IntN(4) == 0, Day: []string{"", "2021-02-03"}[rnd.IntN(2)]}
 	case 3, 4, 5, 6:
 		return &wire.Entry{Path: path(), Attr: attr(), Parent: rnd.IntN(9) == 0}
 	case 7, 8:
@@ -304,11 +308,15 @@ func chaos(rnd *rand.Rand) wire.Message {
 	case 14:
 		return &wire.Move{From: path(), To: path(), Attr: attr()}
 	case 15:
-		return &wire.Compare{Content: rnd.IntN(2) == 0}
+		return &wire.Compare{Content: rnd.IntN(2) == 0, Trash: rnd.IntN(2) == 0}
 	case 16:
 		return &wire.Dir{Path: path(), All: rnd.IntN(2) == 0}
 	case 17:
 		return &wire.Alive{}
+	case 18:
+		return &wire.Fetch{Path: path(), Content: rnd.IntN(2) == 0}
+	case 19:
+		return &wire.Expire{Day: "2021-02-03"}
 	}
 	return &wire.End{}
 }

@@ -19,9 +19,11 @@ import (
 type comparison struct {
 	c       *conn
 	content bool
+	// trash: it is about what the trash holds.
+	trash bool
 	// room is how many Listings the sender has room for, and waiting are its questions that came while there was none.
 	room    int
-	waiting []*wire.Dir
+	waiting []wire.Message
 }
 
 // run answers questions until the sender ends. An error is one of the connection.
@@ -53,6 +55,11 @@ func (q *comparison) take() (over bool, err error) {
 	case *wire.Alive:
 	case *wire.Dir:
 		q.waiting = append(q.waiting, m)
+	case *wire.Fetch, *wire.Expire:
+		if !q.trash {
+			return false, fmt.Errorf("%T in a comparison: %w", m, wire.ErrFrame)
+		}
+		q.waiting = append(q.waiting, m)
 	case *wire.More:
 		q.room += m.Listings
 	case *wire.End:
@@ -66,8 +73,8 @@ func (q *comparison) take() (over bool, err error) {
 	return over, nil
 }
 
-// put sends a Listing as soon as the sender has room for it.
-func (q *comparison) put(m *wire.Listing) error {
+// put sends an answer as soon as the sender has room for it.
+func (q *comparison) put(m wire.Message) error {
 	for q.room == 0 {
 		over, err := q.take()
 		if err == nil && over {
@@ -81,7 +88,19 @@ func (q *comparison) put(m *wire.Listing) error {
 	return q.c.put(m)
 }
 
-func (q *comparison) answer(ctx context.Context, m *wire.Dir) error {
+func (q *comparison) answer(ctx context.Context, m wire.Message) error {
+	switch m := m.(type) {
+	case *wire.Fetch:
+		return q.fetch(ctx, m)
+	case *wire.Expire:
+		return q.expire(ctx, m)
+	case *wire.Dir:
+		return q.answerDir(ctx, m)
+	}
+	return nil
+}
+
+func (q *comparison) answerDir(ctx context.Context, m *wire.Dir) error {
 	all, err := q.list(ctx, m.Path)
 	switch {
 	case ctx.Err() != nil:
@@ -105,7 +124,11 @@ func (q *comparison) answer(ctx context.Context, m *wire.Dir) error {
 
 // list is what is in a directory, and the directory itself.
 func (q *comparison) list(ctx context.Context, p change.Path) ([]wire.Listed, error) {
-	dir, err := q.c.s.tree.OpenDir(p)
+	at, err := q.at(p)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := q.c.s.tree.OpenDir(at)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +146,7 @@ func (q *comparison) list(ctx context.Context, p change.Path) ([]wire.Listed, er
 			}
 			l, err := q.entry(ctx, dir, name)
 			switch {
-			case errors.Is(err, unix.ENOENT) || err == nil && q.c.s.excluded(p.Join(name), l.Attr.IsDir()):
+			case errors.Is(err, unix.ENOENT) || err == nil && q.hidden(p.Join(name), l.Attr.IsDir()):
 				continue
 			case err != nil:
 				return nil, err

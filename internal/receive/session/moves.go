@@ -19,7 +19,7 @@ func (b *batch) placeMoves() error {
 	var indexes []int
 	for _, m := range b.moves {
 		if b.there(&m.Move) && (!m.Exact || b.nothingElse(&m.Move)) && (!m.Clear || froms[m.To] || b.cleared(m.To)) {
-			moves = append(moves, apply.Move{From: m.From, To: m.To, Over: m.Attr.IsRegular()})
+			moves = append(moves, apply.Move{From: m.From, To: m.To, Over: m.Attr.IsRegular(), Day: b.Day})
 			indexes = append(indexes, m.index)
 		}
 	}
@@ -63,7 +63,7 @@ func (b *batch) nothingElse(m *wire.Move) bool {
 
 // cleared removes what is where something else is to be moved to.
 func (b *batch) cleared(p change.Path) bool {
-	done, err := b.c.s.tree.Remove(p)
+	done, err := b.c.s.away(p, b.Day)
 	b.changed = b.changed || done.Changed
 	return err == nil
 }

@@ -26,6 +26,8 @@ import (
 type Options struct {
 	// RefuseRemovals refuses every removal, and whatever would have to remove a directory that is not empty.
 	RefuseRemovals bool
+	// WriteOnly refuses to show the content of what is in the trash.
+	WriteOnly bool
 	// Exclude are names that senders neither see nor write nor remove. It may be nil.
 	Exclude *filter.Filter
 	// Munge makes symlinks useless here, as rsync does: what they hold gets Munged in front.

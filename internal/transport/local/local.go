@@ -23,6 +23,8 @@ type Options struct {
 	Dir string
 	// Durable is that of native.Options.
 	Durable bool
+	// Trash is that of native.Options.
+	Trash bool
 	// Program is the version of this program.
 	Program string
 	Log     *slog.Logger
@@ -54,7 +56,7 @@ type fileID struct{ dev, ino uint64 }
 func New(o Options) *Transport {
 	t := &Transport{o: o}
 	t.ctx, t.closing = context.WithCancel(context.Background())
-	t.Transport = native.New(native.Options{Dial: t.dial, Target: o.Dir, Durable: o.Durable, Program: o.Program, Log: o.Log})
+	t.Transport = native.New(native.Options{Dial: t.dial, Target: o.Dir, Durable: o.Durable, Trash: o.Trash, Program: o.Program, Log: o.Log})
 	return t
 }
 

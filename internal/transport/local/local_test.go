@@ -30,6 +30,16 @@ func TestNamesOfOneFile(t *testing.T) {
 	})
 }
 
+// A trash changes nothing for what is outside of it.
+func TestTargetWithATrashConforms(t *testing.T) {
+	start := func(t *testing.T) transporttest.Target {
+		dir := t.TempDir()
+		return transporttest.Target{Transport: New(Options{Dir: dir, Trash: true, Program: "test", Log: slog.New(slog.DiscardHandler)}), Dir: dir}
+	}
+	transporttest.Run(t, start)
+	transporttest.RunTrash(t, start)
+}
+
 func TestADirectoryThatGoesAndComesBackIsWrittenAgain(t *testing.T) {
 	for name, happens := range map[string]func(dir string) error{
 		"removed": os.RemoveAll,

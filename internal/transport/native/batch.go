@@ -32,7 +32,9 @@ const tries = 3
 // batch is one batch on its way.
 type batch struct {
 	transport.Batch
-	c     *conn
+	c *conn
+	// day is that of the trash to which goes what the batch takes away.
+	day   string
 	looks *scan.Looks
 	// parents are the directories above the paths that went along.
 	parents map[change.Path]struct{}
@@ -103,7 +105,7 @@ func (t *Transport) exchange(ctx context.Context, b transport.Batch, do func(*ba
 		return transport.Report{}, err
 	}
 	j := &batch{
-		Batch: b, c: c, looks: root.Looks(), sent: make([]sent, 0, len(b.Paths)), parents: map[change.Path]struct{}{}, news: make(chan struct{}, 1), done: make(chan struct{}),
+		Batch: b, c: c, day: t.day(), looks: root.Looks(), sent: make([]sent, 0, len(b.Paths)), parents: map[change.Path]struct{}{}, news: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	c.listen(j.take)
 	stop := context.AfterFunc(ctx, func() { j.abandon() })
@@ -154,7 +156,7 @@ func (b *batch) removes() bool { return b.Op == transport.Remove || b.Op == tran
 // run sends a batch and waits for its end.
 func (b *batch) run(ctx context.Context, durable bool) error {
 	b.c.begin()
-	err := b.c.put(&wire.Begin{Op: b.Op, Keep: b.Keep, Durable: durable})
+	err := b.c.put(&wire.Begin{Op: b.Op, Keep: b.Keep, Durable: durable, Day: b.day})
 	if err != nil {
 		return err
 	}

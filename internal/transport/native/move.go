@@ -37,7 +37,7 @@ func (t *Transport) Move(ctx context.Context, root *os.File, moves []transport.M
 // moves sends moves and waits for their end.
 func (b *batch) moves(ctx context.Context, moves []transport.Move) error {
 	b.c.begin()
-	if err := b.c.put(&wire.Begin{Op: transport.Update}); err != nil {
+	if err := b.c.put(&wire.Begin{Op: transport.Update, Day: b.day}); err != nil {
 		return err
 	}
 	for _, m := range moves {

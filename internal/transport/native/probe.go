@@ -114,7 +114,10 @@ func (t *Transport) stored(ctx context.Context, p *transport.Probed, report tran
 
 // unprobe removes the file there; nil says that it is gone.
 func (t *Transport) unprobe(ctx context.Context, root *os.File, name string) error {
-	report, err := t.Apply(ctx, transport.Batch{Op: transport.Remove, Root: root, Paths: []change.Path{change.Path(name)}})
+	report, err := t.exchange(ctx, transport.Batch{Op: transport.Remove, Root: root, Paths: []change.Path{change.Path(name)}}, func(b *batch) error {
+		b.day = "" // nobody wants it back
+		return b.run(ctx, false)
+	})
 	if err == nil && len(report.Failed) > 0 {
 		err = report.Failed[0].Err
 	}

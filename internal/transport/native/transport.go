@@ -26,6 +26,8 @@ type Options struct {
 	Target string
 	// Durable: what is acked is on the target's disk.
 	Durable bool
+	// Trash: what goes on the target is moved to its trash.
+	Trash bool
 	// Settle is how long a receiver that we lost may go on with what it has, where none keeps the sessions of a target apart: over
 	// ssh each connection has a process of its own. 0 is not at all.
 	Settle time.Duration
@@ -184,7 +186,10 @@ func (t *Transport) greet(ctx context.Context, nc net.Conn, session [wire.Sessio
 			if m.Version < wire.Oldest || m.Version > wire.Version {
 				return nil, fmt.Errorf("the target chose version %d: %w", m.Version, wire.ErrFrame)
 			}
-			c.facts, c.version, c.program = m.Facts, m.Version, m.Program
+			c.facts, c.program, c.version = m.Facts, m.Program, m.Version
+			if t.o.Trash && m.Version < wire.Trash {
+				return nil, tooOld(m.Program)
+			}
 			return c, t.recognize(m.Root)
 		default:
 			return nil, fmt.Errorf("await the answer to a greeting, and get %T: %w", m, wire.ErrFrame)
@@ -330,13 +335,22 @@ func (t *Transport) Check(ctx context.Context) (transport.Facts, error) {
 	if err != nil {
 		return transport.Facts{}, err
 	}
-	defer t.give(c)
+	t.give(c)
 	f := transport.Facts{Here: "sersync " + t.o.Program, There: "sersync " + printable(c.program)}
 	if !c.facts.Owners {
 		f.Limits = append(f.Limits, "it sets no owners: files belong to the user of the module; set uid = root in its configuration for that")
 	}
 	if c.facts.Granularity > 1 {
 		f.Limits = append(f.Limits, fmt.Sprintf("its file system stores times in steps of %v", time.Duration(c.facts.Granularity)))
+	}
+	if t.o.Trash {
+		unusable, err := t.trashLimit(ctx)
+		if err != nil {
+			return f, err
+		}
+		if unusable != "" {
+			f.Limits = append(f.Limits, unusable)
+		}
 	}
 	return f, nil
 }

@@ -36,12 +36,14 @@ func TestDaemonConforms(t *testing.T) {
 func TestTargetWithATrashConforms(t *testing.T) {
 	for name, chroot := range map[string]string{"chroot": "use chroot = yes", "no chroot": "use chroot = no"} {
 		t.Run(name, func(t *testing.T) {
-			transporttest.Run(t, func(t *testing.T) transporttest.Target {
+			start := func(t *testing.T) transporttest.Target {
 				d := rsyncdtest.Start(t, rsyncdtest.Options{Modules: []rsyncdtest.Module{{Name: "data", Lines: []string{chroot}}}})
 				o := toDaemon(d, "data")
 				o.Trash = true
 				return transporttest.Target{Transport: open(t, o), Dir: d.Dir("data")}
-			})
+			}
+			transporttest.Run(t, start)
+			transporttest.RunTrash(t, start)
 		})
 	}
 }

@@ -57,6 +57,7 @@ func Run(t *testing.T, start func(t *testing.T) Target) {
 	})
 }
 
+// testCase is one of a suite.
 type testCase struct {
 	name string
 	run  func(*testing.T, *bench)
