@@ -85,7 +85,7 @@ path = DIR
 		Name: "backup", Path: dir, Place: place(16), User: &receive.User{UID: 65534, GID: 65534, Groups: []uint32{}},
 		ReadOnlyPlace: place(11), List: true,
 		Rules:   []receive.UserRule{{Pattern: "backup", Place: place(14)}},
-		Secrets: map[string]receive.Secret{"backup": "correct: horse", "www1": "one"},
+		Secrets: map[string]receive.Secret{"backup": "correct: horse", "www1": "one"}, GroupSecrets: map[string]receive.Secret{"group": "x"},
 		Hosts: receive.HostRules{
 			Allow:   receive.Hosts{{Prefix: netip.MustParsePrefix("172.16.1.0/24")}},
 			Deny:    receive.Hosts{{Prefix: netip.MustParsePrefix("0.0.0.0/32")}},
@@ -161,7 +161,7 @@ pth = /x
 path = relative
 read only = perhaps # not sure
 hosts allow = 10.0.0.0/33 300.1.1.1/8 @netgroup
-auth users = joe:deny @guest:deny susan:write
+auth users = joe:deny @no-such-group:deny susan:write
 secrets file = DIR/open
 max connections = many
 exclude = ok [[:alpha:]]
@@ -185,7 +185,7 @@ no equals sign
 		`DIR/rsyncd.conf:6: a host that is not understood: "10.0.0.0/33": a network of this kind has at most 32 bits`,
 		`DIR/rsyncd.conf:6: a host that is not understood: "300.1.1.1/8"`,
 		`DIR/rsyncd.conf:6: a host that is not understood: "@netgroup": netgroups are not honoured`,
-		`DIR/rsyncd.conf:7: auth users denies a group, and groups are not honoured: "@guest:deny"`,
+		`DIR/rsyncd.conf:7: auth users denies a group that is not in /etc/group: "@no-such-group:deny"`,
 		`DIR/rsyncd.conf:7: user with a right that is not known: "susan:write"`,
 		`DIR/rsyncd.conf:8: secrets file can be read or written by everybody, so it is refused: "DIR/open": chmod 600 DIR/open`,
 		`DIR/rsyncd.conf:9: max connections is no number: "many"`,
@@ -272,12 +272,15 @@ func TestModuleWithoutUsersIsOpenAndSaysSo(t *testing.T) {
 	}
 }
 
-// A rule that cannot be honoured must not open the module.
-func TestModuleOfGroupsAloneLetsNobodyIn(t *testing.T) {
+// A rule that is for nobody must not open the module.
+func TestModuleOfAGroupThatIsMissingLetsNobodyIn(t *testing.T) {
 	dir, _ := files(t)
-	c, _, err := load(t, dir, "[m]\npath = DIR\nauth users = @staff\nsecrets file = DIR/secrets\n")
-	if err != nil || c.Modules[0].Anonymous || len(c.Modules[0].Rules) != 0 {
+	c, problems, err := load(t, dir, "[m]\npath = DIR\nauth users = @no-such-group\nsecrets file = DIR/secrets\n")
+	if err != nil || c.Modules[0].Anonymous || len(c.Modules[0].Rules[0].Members) != 0 {
 		t.Fatalf("%+v %v", c, err)
+	}
+	if len(problems) != 1 || !strings.Contains(problems[0], `group is not in /etc/group, so nobody is let in for it: "@no-such-group"`) {
+		t.Errorf("problems %v", problems)
 	}
 }
 
