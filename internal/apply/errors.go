@@ -17,6 +17,8 @@ var (
 	// ErrDevices, ErrSetID: the Options forbid it.
 	ErrDevices = errors.New("device nodes are not allowed here")
 	ErrSetID   = errors.New("setuid, setgid and capabilities are not kept here")
+	// ErrFake: it has the name under which FakeSuper stores other things.
+	ErrFake = errors.New("the name is for what fake super stores")
 	// ErrRootGone: the root was removed.
 	ErrRootGone = errors.New("target root is gone")
 

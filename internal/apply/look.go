@@ -12,18 +12,19 @@ import (
 
 // Look looks at p. The zero Stat is that of an absent path, and of one below something that is no directory.
 func (t *Tree) Look(p change.Path) (change.Stat, error) {
-	var st unix.Stat_t
+	var st change.Stat
 	var err error
 	if p == change.Root {
-		err = unix.Fstat(t.top.fd, &st)
+		st, err = t.LookAt(t.top.fd, "")
 	} else {
-		err = t.within(p, func(d *dir, name string) error {
-			return unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		err = t.within(p, func(d *dir, name string) (err error) {
+			st, err = t.LookAt(d.fd, name)
+			return err
 		})
 	}
 	switch {
 	case err == nil:
-		return change.StatOf(&st), nil
+		return st, nil
 	case notThere(err) && !t.top.removed():
 		return change.Stat{}, nil
 	}
@@ -92,7 +93,7 @@ func (t *Tree) shared(p change.Path, links uint32) bool {
 func (t *Tree) sameInside(p change.Path, a *Attr) (d Differs, err error) {
 	err = t.visit(p, func(n node) error {
 		if a.kind() == unix.S_IFLNK {
-			link, err := readLink(n)
+			link, err := t.readLink(n)
 			if link != a.Link {
 				d |= Target
 			}
@@ -128,9 +129,17 @@ func (t *Tree) visit(p change.Path, do func(node) error) error {
 	})
 }
 
-func readLink(n node) (string, error) {
+func (t *Tree) readLink(n node) (string, error) {
 	b := make([]byte, unix.PathMax)
 	size, err := unix.Readlinkat(n.fd, "", b)
+	if t.o.FakeSuper && errors.Is(err, unix.ENOENT) { // what stands for it is a file
+		var fd int
+		if fd, err = unix.Open(n.proc(), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
+			return "", err
+		}
+		defer unix.Close(fd)
+		size, err = unix.Pread(fd, b, 0)
+	}
 	return string(b[:max(size, 0)]), err
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sersync/internal/filter"
+	"sersync/internal/perm"
 )
 
 // Config is what a receiver does. Which file it was read from is no business of this package.
@@ -64,6 +65,10 @@ type Module struct {
 	Exclude []filter.Rule
 	// MungeSymlinks has symlinks stored so that nobody can follow them.
 	MungeSymlinks bool
+	// FakeSuper has owners, modes, devices and symlinks stored beside the files, as rsync does.
+	FakeSuper bool
+	// Chmod is done to the mode of all that comes in.
+	Chmod perm.Chmod
 }
 
 // User is a user and his groups, by number.

@@ -91,7 +91,7 @@ path = DIR
 			Deny:    receive.Hosts{{Prefix: netip.MustParsePrefix("0.0.0.0/32")}},
 			Reverse: true, Forward: true,
 		},
-		MaxConnections: 200, Timeout: 600 * time.Second,
+		MaxConnections: 200, Timeout: 600 * time.Second, FakeSuper: true,
 	}
 	second := backup
 	second.Name, second.Place = "nfsbackup", place(18)
@@ -107,7 +107,6 @@ path = DIR
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{
-		`DIR/rsyncd.conf:6: warning: not honoured: "fake super = yes": owners and groups are kept with uid = root alone, and stored nowhere else; what rsync stored in attributes stays there`,
 		`DIR/rsyncd.conf:10: warning: an option without a value, which counts for nothing: "ignore errors": write ignore errors = VALUE, or remove it`,
 		`DIR/rsyncd.conf:13: warning: hosts deny names the address 0.0.0.0 alone, so whoever is not in hosts allow is let in: "0.0.0.0/32": remove the line: with hosts allow alone all others are denied; or write 0.0.0.0/0`,
 	}, problems); diff != "" {
@@ -165,6 +164,7 @@ auth users = joe:deny @no-such-group:deny susan:write
 secrets file = DIR/open
 max connections = many
 exclude = ok [[:alpha:]]
+incoming chmod = D755,u=q
 [b]
 path = /home/%RSYNC_USER_NAME%
 motd file = /etc/motd
@@ -190,13 +190,14 @@ no equals sign
 		`DIR/rsyncd.conf:8: secrets file can be read or written by everybody, so it is refused: "DIR/open": chmod 600 DIR/open`,
 		`DIR/rsyncd.conf:9: max connections is no number: "many"`,
 		`DIR/rsyncd.conf:10: exclude has a pattern that cannot be used: "[[:alpha:]]"`,
-		`DIR/rsyncd.conf:11: module without a path: "b"`,
-		`DIR/rsyncd.conf:12: path has a variable: "/home/%RSYNC_USER_NAME%"`,
-		`DIR/rsyncd.conf:13: notice: not honoured: "motd file = /etc/motd"`,
-		`DIR/rsyncd.conf:14: warning: stands in a module and counts in the global part alone: "port"`,
-		`DIR/rsyncd.conf:15: a module without a name: write [NAME]`,
-		`DIR/rsyncd.conf:16: a line that is neither a module nor name = value: "no equals sign"`,
-		`DIR/rsyncd.conf:17: a file to read that is not absolute: "relative"`,
+		`DIR/rsyncd.conf:11: incoming chmod cannot be used: "D755,u=q": "u=q": write it as D755, u=rw or go-w`,
+		`DIR/rsyncd.conf:12: module without a path: "b"`,
+		`DIR/rsyncd.conf:13: path has a variable: "/home/%RSYNC_USER_NAME%"`,
+		`DIR/rsyncd.conf:14: notice: not honoured: "motd file = /etc/motd"`,
+		`DIR/rsyncd.conf:15: warning: stands in a module and counts in the global part alone: "port"`,
+		`DIR/rsyncd.conf:16: a module without a name: write [NAME]`,
+		`DIR/rsyncd.conf:17: a line that is neither a module nor name = value: "no equals sign"`,
+		`DIR/rsyncd.conf:18: a file to read that is not absolute: "relative"`,
 	} {
 		if !slices.ContainsFunc(problems, func(p string) bool { return strings.HasPrefix(p, want) }) {
 			t.Errorf("not told: %s\n%s", want, strings.Join(problems, "\n"))
