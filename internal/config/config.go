@@ -214,6 +214,9 @@ type Target struct {
 	DeadAfter int
 	// Trash is for how many days the target keeps what is removed there. Default 0: what is removed is gone.
 	Trash int
+	// Xattrs: sweeps compare extended attributes and ACLs, too, where our own code compares ("xattrs", or -X or -A among the options of
+	// rsync). They are always sent, and a verification by content always compares them. Default false: it takes longer.
+	Xattrs bool
 	// Durable: what is acked is on the target's disk, where our own code writes it ("durability: durable"). Default false.
 	Durable bool
 	// Hooks are told of what happens with this target. Neither AllTargetsAcked nor DeletesHeld is among them.

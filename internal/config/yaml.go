@@ -300,6 +300,7 @@ func (y *yamlReader) targetFields(s *settings) []field {
 		{"dead_after", y.int(&s.DeadAfter, 1, 1000)},
 		{"trash", y.days(&s.Trash)},
 		{"durability", y.durability(&s.Durable)},
+		{"xattrs", y.bool(&s.Xattrs)},
 	}
 }
 

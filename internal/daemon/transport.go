@@ -45,12 +45,12 @@ func NewTransport(t config.Target, o TransportOptions) (transport.Transport, err
 	case t.Rsync():
 		return rsync.New(rsyncOptions(t, log))
 	case t.Kind == config.Local:
-		return local.New(local.Options{Dir: t.Path, Durable: t.Durable, Program: o.Version, Log: log}), nil
+		return local.New(local.Options{Dir: t.Path, Durable: t.Durable, Xattrs: t.Xattrs, Program: o.Version, Log: log}), nil
 	}
 	n := native.Options{
 		Dial:    func(ctx context.Context) (net.Conn, error) { return dial(ctx, t) },
 		Target:  sender(o.Sender) + " " + t.URL(),
-		Durable: t.Durable, Timeout: min(t.Timeout, nativeTimeout), Bandwidth: t.Bandwidth, Program: o.Version, Log: log,
+		Durable: t.Durable, Xattrs: t.Xattrs, Timeout: min(t.Timeout, nativeTimeout), Bandwidth: t.Bandwidth, Program: o.Version, Log: log,
 	}
 	if t.Kind == config.NativeSSH {
 		n.Dial = native.SSH{

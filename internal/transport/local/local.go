@@ -21,8 +21,8 @@ import (
 type Options struct {
 	// Dir is the directory, which must exist.
 	Dir string
-	// Durable is that of native.Options.
-	Durable bool
+	// Durable and Xattrs are those of native.Options.
+	Durable, Xattrs bool
 	// Program is the version of this program.
 	Program string
 	Log     *slog.Logger
@@ -54,7 +54,7 @@ type fileID struct{ dev, ino uint64 }
 func New(o Options) *Transport {
 	t := &Transport{o: o}
 	t.ctx, t.closing = context.WithCancel(context.Background())
-	t.Transport = native.New(native.Options{Dial: t.dial, Target: o.Dir, Durable: o.Durable, Program: o.Program, Log: o.Log})
+	t.Transport = native.New(native.Options{Dial: t.dial, Target: o.Dir, Durable: o.Durable, Xattrs: o.Xattrs, Program: o.Program, Log: o.Log})
 	return t
 }
 

@@ -71,7 +71,7 @@ func motley(t *testing.T, dir string) {
 }
 
 // whole are all paths of a directory, itself too.
-func whole(t *testing.T, dir string) []change.Path { return append(all(t, dir), change.Root) }
+func whole(t testing.TB, dir string) []change.Path { return append(all(t, dir), change.Root) }
 
 // fakeDaemon is an rsync daemon with the directory as a module that has fake super.
 func fakeDaemon(t *testing.T, dir string) (url string, run func(args ...string) string) {
@@ -105,7 +105,7 @@ func differences(t *testing.T, tr transport.Transport, root *os.File, content bo
 func fakeRig(t *testing.T, keeper uint32) (*rig, *Transport) {
 	t.Helper()
 	r := newRigWith(t, t.TempDir(), apply.Options{FakeSuper: true, Keeper: &apply.Keeper{UID: keeper, GID: keeper}}, session.Options{})
-	tr := r.transport(Options{Xattrs: true})
+	tr := r.transport(Options{Xattrs: true, Durable: true})
 	t.Cleanup(func() { tr.Close() })
 	return r, tr
 }
@@ -205,7 +205,7 @@ func TestIncomingChmodComesToRestAndIsThatOfRsync(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRigOf(t, t.TempDir(), session.Options{Chmod: changes})
-	tr := r.transport(Options{Xattrs: true})
+	tr := r.transport(Options{Xattrs: true, Durable: true})
 	defer tr.Close()
 	src, root := source(t)
 	motley(t, src)
@@ -245,7 +245,7 @@ func modeOf(t *testing.T, dir string, p change.Path) string {
 
 func TestComparisonFindsExtendedAttributesWhereItIsAskedTo(t *testing.T) {
 	r := newRig(t)
-	asked, plain := r.transport(Options{Xattrs: true, Target: "asked"}), r.transport(Options{Target: "plain"})
+	asked, plain := r.transport(Options{Xattrs: true, Durable: true, Target: "asked"}), r.transport(Options{Durable: true, Target: "plain"})
 	defer asked.Close()
 	defer plain.Close()
 	src, root := source(t)
