@@ -187,6 +187,9 @@ type Target struct {
 	Path string
 	// PasswordFile holds the password alone, for a daemon or a receiver. Empty for none.
 	PasswordFile string
+	// CAFile is the authority that signed the certificate of a receiver; empty for none. CertFile and KeyFile are what this side shows to one
+	// that asks for a certificate.
+	CAFile, CertFile, KeyFile string
 	// Params are rsync's options, where rsync carries the data, complete (nothing is to be added but what a run itself needs),
 	// each one word: flags in the short form where there is one ("-a"), values behind "=" ("--chmod=D755").
 	// What 2.5.4 users wrote is in it as far as it may be passed on, -r and -u included. Default: -a.

@@ -16,6 +16,7 @@ type Config struct {
 	Listen string
 	// PIDFile and LogFile may be empty.
 	PIDFile, LogFile string
+	Certificates     Certificates
 	Modules          []Module
 }
 
@@ -50,6 +51,8 @@ type Module struct {
 
 	// Anonymous says that whoever reaches the module may log in, with an empty secret.
 	Anonymous bool
+	// Certified says that users have no secrets: the certificate of a client says which one it is.
+	Certified bool
 	// Rules are asked in their order; the first that matches a user decides, and who is matched by none may not log in.
 	Rules []UserRule
 	// Secrets are those of users, GroupSecrets of all in a group who have none of their own.

@@ -16,7 +16,7 @@ func (r *reader) auth(s *section, m *receive.Module) {
 	words := list(e.value)
 	if len(words) == 0 {
 		m.Anonymous = true
-		if !m.ReadOnly {
+		if !m.ReadOnly && r.globals[clientCAFile].value == "" {
 			r.add(config.Warning, s.place, "module without auth users, so whoever reaches it can change it:", s.name,
 				"write auth users = NAME and secrets file = FILE below it")
 		}
@@ -26,6 +26,10 @@ func (r *reader) auth(s *section, m *receive.Module) {
 		if rule, ok := r.userRule(e.place, word); ok {
 			m.Rules = append(m.Rules, rule)
 		}
+	}
+	if r.globals[clientCAFile].value != "" && s.settings["secrets file"].value == "" {
+		m.Certified = true
+		return
 	}
 	if file, name := r.secretsName(s); name != "" {
 		m.Secrets, m.GroupSecrets = r.secrets(file, r.boolean(s.settings, "strict modes", true))

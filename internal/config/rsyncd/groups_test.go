@@ -29,7 +29,7 @@ func groupRules(t *testing.T, users, secrets string) (receive.Module, []string) 
 		return readFile(name)
 	}
 	text := "[m]\npath = " + dir + "\nauth users = " + users + "\nsecrets file = " + file + "\n"
-	c, problems, err := parse("rsyncd.conf", []byte(text), read)
+	c, problems, err := parse("rsyncd.conf", []byte(text), Certificates{}, read)
 	if err != nil {
 		t.Fatalf("%v %v", err, problems)
 	}

@@ -18,9 +18,9 @@ type option struct {
 	quiet string
 }
 
-// options are all of rsyncd.conf(5) of rsync 3.5, by their plain names.
+// options are all of rsyncd.conf(5) of rsync 3.5, and our own, by their plain names.
 var options = byName(
-	[]string{"port", "address", "log file", "pid file"},
+	[]string{"port", "address", "log file", "pid file", certFile, keyFile, clientCAFile},
 	[]string{
 		"path", "comment", "uid", "gid", "read only", "list", "auth users", "secrets file", "strict modes",
 		"hosts allow", "hosts deny", "reverse lookup", "forward lookup", "max connections", "timeout", "exclude",

@@ -48,7 +48,7 @@ func load(t *testing.T, dir, content string) (*receive.Config, []string, error) 
 	t.Helper()
 	file := filepath.Join(dir, "rsyncd.conf")
 	write(t, file, strings.ReplaceAll(content, "DIR", dir))
-	c, problems, err := Load(file)
+	c, problems, err := Load(file, Certificates{})
 	return c, texts(problems, dir), err
 }
 
@@ -295,7 +295,7 @@ func TestUserWithoutAPasswordIsNamed(t *testing.T) {
 
 func TestSingleDirectory(t *testing.T) {
 	dir, secrets := files(t)
-	c, problems, err := Single(dir, secrets)
+	c, problems, err := Single(dir, secrets, Certificates{})
 	if err != nil || len(problems) > 0 {
 		t.Fatalf("%v %v", problems, err)
 	}

@@ -49,7 +49,7 @@ func newRigWith(t testing.TB, dir string, tree apply.Options, o session.Options)
 	var err error
 	r.login, err = channel.NewServer(func(context.Context, string, string, net.Addr) (channel.Access, error) {
 		return channel.Access{Secret: []byte(secret)}, nil
-	}, nil)
+	}, channel.Certificates{})
 	if err != nil {
 		t.Fatal(err)
 	}
