@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -67,17 +66,34 @@ func (t *Tree) faked(st unix.Stat_t, get func([]byte) (int, error)) (unix.Stat_t
 	return st, err
 }
 
-// at is a name by which an entry of an open directory can be reached, with no link followed but for the entry itself.
-func (t *Tree) at(dir int, name string) string {
-	return t.o.OpenFiles + "/" + strconv.Itoa(dir) + "/" + name
+// openPlain opens a file or a directory of an open directory for reading.
+func openPlain(dir int, name string) (int, error) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return -1, err
+	}
+	if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFDIR {
+		return -1, unix.EINVAL // to open a device may do something
+	}
+	return unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 }
 
 // LookAt looks at an entry of an open directory, or with an empty name at the directory, as Look does at a path.
 func (t *Tree) LookAt(dir int, name string) (change.Stat, error) {
 	var st unix.Stat_t
-	get := func(b []byte) (int, error) { return unix.Lgetxattr(t.at(dir, name), perm.FakeName, b) }
-	if name == "" {
-		get = func(b []byte) (int, error) { return unix.Fgetxattr(dir, perm.FakeName, b) }
+	get := func(b []byte) (int, error) {
+		if name == "" {
+			return unix.Fgetxattr(dir, perm.FakeName, b)
+		}
+		fd, err := openPlain(dir, name)
+		if isAny(err, unix.EACCES, unix.EINVAL) {
+			return 0, unix.ENODATA // nothing of ours: that can always be read
+		}
+		if err != nil {
+			return 0, err
+		}
+		defer unix.Close(fd)
+		return unix.Fgetxattr(fd, perm.FakeName, b)
 	}
 	err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH)
 	if err == nil {
@@ -150,9 +166,9 @@ func (w *wardrobe) fake() error {
 	case err != nil:
 		return w.take(perm.FakeName, err)
 	case says && stored != want.String():
-		return w.take(perm.FakeName, w.roomy(unix.Setxattr(w.n.proc(), perm.FakeName, []byte(want.String()), 0)))
+		return w.take(perm.FakeName, w.roomy(w.n.setXattr(perm.FakeName, want.String())))
 	case !says && stored != "":
-		return w.take(perm.FakeName, unix.Removexattr(w.n.proc(), perm.FakeName))
+		return w.take(perm.FakeName, w.n.removeXattr(perm.FakeName))
 	}
 	return nil
 }

@@ -93,7 +93,7 @@ func (t *Tree) shared(p change.Path, links uint32) bool {
 func (t *Tree) sameInside(p change.Path, a *Attr) (d Differs, err error) {
 	err = t.visit(p, func(n node) error {
 		if a.kind() == unix.S_IFLNK {
-			link, err := t.readLink(n)
+			link, err := readLink(n)
 			if link != a.Link {
 				d |= Target
 			}
@@ -129,17 +129,13 @@ func (t *Tree) visit(p change.Path, do func(node) error) error {
 	})
 }
 
-func (t *Tree) readLink(n node) (string, error) {
+func readLink(n node) (string, error) {
 	b := make([]byte, unix.PathMax)
-	size, err := unix.Readlinkat(n.fd, "", b)
-	if t.o.FakeSuper && errors.Is(err, unix.ENOENT) { // what stands for it is a file
-		var fd int
-		if fd, err = unix.Open(n.proc(), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
-			return "", err
-		}
-		defer unix.Close(fd)
-		size, err = unix.Pread(fd, b, 0)
+	if !n.path { // what stands for it is a file
+		size, err := unix.Pread(n.fd, b, 0)
+		return string(b[:max(size, 0)]), err
 	}
+	size, err := unix.Readlinkat(n.fd, "", b)
 	return string(b[:max(size, 0)]), err
 }
 

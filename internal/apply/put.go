@@ -96,7 +96,7 @@ func (t *Tree) putAttr(n node, p change.Path, a *Attr) (Done, error) {
 	case t.standsIn(a) && (shared || st.Mode&unix.S_IFMT != unix.S_IFREG):
 		return Done{}, errOther
 	case a.kind() == unix.S_IFLNK:
-		if link, err := t.readLink(n); err != nil || link != a.Link {
+		if link, err := readLink(n); err != nil || link != a.Link {
 			return Done{}, errors.Join(errOther, err)
 		}
 	}

@@ -57,7 +57,6 @@ func (w *wardrobe) xattrs() error {
 	if err != nil {
 		return w.take("extended attributes", err)
 	}
-	name := w.n.proc()
 	before := len(w.done.Limits)
 	kept, limits := w.t.kept(w.a)
 	for refused, why := range limits {
@@ -69,12 +68,12 @@ func (w *wardrobe) xattrs() error {
 		if there && alike(x, value) {
 			continue
 		}
-		if err := w.take(x.Name, w.roomy(unix.Setxattr(name, x.Name, []byte(x.Value), 0))); err != nil {
+		if err := w.take(x.Name, w.roomy(w.n.setXattr(x.Name, x.Value))); err != nil {
 			return err
 		}
 	}
 	for extra := range has {
-		if err := w.take(extra, unix.Removexattr(name, extra)); err != nil {
+		if err := w.take(extra, w.n.removeXattr(extra)); err != nil {
 			return err
 		}
 	}
@@ -127,6 +126,20 @@ func (n node) getXattr(name string, b []byte) (int, error) {
 		return unix.Getxattr(n.proc(), name, b)
 	}
 	return unix.Fgetxattr(n.fd, name, b)
+}
+
+func (n node) setXattr(name, value string) error {
+	if n.path {
+		return unix.Setxattr(n.proc(), name, []byte(value), 0)
+	}
+	return unix.Fsetxattr(n.fd, name, []byte(value), 0)
+}
+
+func (n node) removeXattr(name string) error {
+	if n.path {
+		return unix.Removexattr(n.proc(), name)
+	}
+	return unix.Fremovexattr(n.fd, name)
 }
 
 // Xattrs reports whether the file system of the root has extended attributes.

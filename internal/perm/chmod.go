@@ -107,7 +107,7 @@ func parseChange(part string, umask uint32) (Change, error) {
 				kinds = Files
 			}
 			if c.Kinds != All && c.Kinds != kinds {
-				return c, errors.New("D and F exclude each other")
+				return c, errors.New("it has D and F, which exclude each other")
 			}
 			c.Kinds = kinds
 		case 'u':

@@ -132,6 +132,24 @@ func TestRsyncReadsAFakeSuperTreeOfOurs(t *testing.T) {
 	}
 }
 
+// In some containers a module has no /proc, and nothing of it is needed for this.
+func TestAFakeSuperTreeNeedsNoProc(t *testing.T) {
+	r := newRigWith(t, t.TempDir(), apply.Options{FakeSuper: true, OpenFiles: "/nowhere"}, session.Options{})
+	tr := r.transport(Options{Xattrs: true, Durable: true})
+	defer tr.Close()
+	src, root := source(t)
+	motley(t, src)
+	b := transport.Batch{Op: transport.Update, Root: root, Paths: whole(t, src)}
+	for range 2 {
+		if report := send(t, tr, b); len(report.Limits) > 0 {
+			t.Errorf("limits %v", report.Limits)
+		}
+		if found := differences(t, tr, root, true); len(found) > 0 {
+			t.Errorf("differences %q", found)
+		}
+	}
+}
+
 func TestAFakeSuperTreeOfRsyncIsRead(t *testing.T) {
 	r, tr := fakeRig(t, 0)
 	src, root := source(t)
