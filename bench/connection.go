@@ -18,7 +18,7 @@ func carryOver(ctx context.Context, size int64) (time.Duration, error) {
 	defer l.Close()
 	server, err := channel.NewServer(func(context.Context, string, string, net.Addr) (channel.Access, error) {
 		return channel.Access{Secret: []byte(secret)}, nil
-	}, nil)
+	}, channel.Certificates{})
 	if err != nil {
 		return 0, err
 	}

@@ -35,6 +35,10 @@ type Options struct {
 	Devices bool
 	// SetID keeps setuid and setgid of files, and capabilities. Without it they are cleared, which is told as a limit.
 	SetID bool
+	// FakeSuper stores owners, modes and devices beside the files instead of setting them, all of them. Keeper is who what is made belongs to then, where
+	// it can be given away; else it is whoever runs this.
+	FakeSuper bool
+	Keeper    *Keeper
 	// OpenFiles is where a process finds its open files by number. Default "/proc/self/fd"; it may be relative to the working directory.
 	OpenFiles string
 	// Log may be nil.
@@ -114,6 +118,9 @@ func Open(name string, o Options) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open target root %q: %w", name, err)
 	}
+	if o.FakeSuper {
+		o.Owners, o.Devices, o.SetID = true, true, true
+	}
 	t := &Tree{name: name, o: o}
 	if err := t.open(fd); err != nil {
 		unix.Close(fd)
@@ -130,6 +137,11 @@ func (t *Tree) open(fd int) error {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {
 		return err
+	}
+	if t.o.FakeSuper {
+		if err := storesFake(fd); err != nil {
+			return err
+		}
 	}
 	t.top = &dir{fd: fd, dev: st.Dev}
 	t.lasting = fs.Type != unix.TMPFS_MAGIC && fs.Type != unix.RAMFS_MAGIC && born(fd, "") != 0

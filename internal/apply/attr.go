@@ -40,7 +40,11 @@ func (t *Tree) dressNew(n node, d *dir, p change.Path, a *Attr) (Done, error) {
 type owner struct{ uid, gid uint32 }
 
 func (w *wardrobe) dress() (Done, error) {
-	for _, step := range []func() error{w.owner, w.xattrs, w.mode, w.mtime} {
+	steps := []func() error{w.owner, w.xattrs, w.mode, w.mtime}
+	if w.t.o.FakeSuper {
+		steps = []func() error{w.keeper, w.xattrs, w.fake, w.mtime}
+	}
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return w.done, err
 		}
@@ -124,7 +128,7 @@ func (w *wardrobe) mode() error {
 // runs as another only when it is the one that was meant. On a directory setgid is no privilege, and is always kept.
 func (t *Tree) permissions(a *Attr, st *unix.Stat_t) (mode uint32, kept bool) {
 	mode = a.Mode & 0o7777
-	if a.kind() == unix.S_IFDIR || mode&setIDs == 0 {
+	if a.kind() == unix.S_IFDIR || mode&setIDs == 0 || t.o.FakeSuper {
 		return mode, true
 	}
 	if !t.o.SetID || mode&unix.S_ISUID != 0 && st.Uid != a.UID || mode&unix.S_ISGID != 0 && st.Gid != a.GID {

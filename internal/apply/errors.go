@@ -19,6 +19,8 @@ var (
 	ErrSetID   = errors.New("setuid, setgid and capabilities are not kept here")
 	// ErrTrash: what goes cannot be moved to the trash, and stays.
 	ErrTrash = errors.New("the trash cannot be used")
+	// ErrFake: it has the name under which FakeSuper stores other things.
+	ErrFake = errors.New("the name is for what fake super stores")
 	// ErrRootGone: the root was removed.
 	ErrRootGone = errors.New("target root is gone")
 

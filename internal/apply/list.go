@@ -21,6 +21,12 @@ func (t *Tree) OpenDir(p change.Path) (*os.File, error) {
 // Owners reports whether owner and group are set.
 func (t *Tree) Owners() bool { return t.o.Owners }
 
+// SetID reports whether setuid, setgid and capabilities of files are kept.
+func (t *Tree) SetID() bool { return t.o.SetID }
+
+// FakeSuper is that of the Options.
+func (t *Tree) FakeSuper() bool { return t.o.FakeSuper }
+
 // Granularity is what times are multiples of on the file system of the root, in nanoseconds, as far as it was learned.
 func (t *Tree) Granularity() int64 {
 	g, _ := t.grains.of(t.top.dev)

@@ -13,14 +13,15 @@ import (
 
 // Look looks at p. The zero Stat is that of an absent path, and of one below something that is no directory.
 func (t *Tree) Look(p change.Path) (change.Stat, error) {
-	var st unix.Stat_t
+	var st change.Stat
 	var err error
 	if p == change.Root {
-		err = unix.Fstat(t.top.fd, &st)
+		st, err = t.LookAt(t.top.fd, "")
 	} else {
-		err = t.within(p, func(d *dir, name string) error {
-			err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		err = t.within(p, func(d *dir, name string) (err error) {
+			st, err = t.LookAt(d.fd, name)
 			if err == unix.ENOENT && d != t.top && !d.removed() {
+				st = change.Stat{}
 				return nil // and so what it is in is there as well, up to the root
 			}
 			return err
@@ -28,7 +29,7 @@ func (t *Tree) Look(p change.Path) (change.Stat, error) {
 	}
 	switch {
 	case err == nil:
-		return change.StatOf(&st), nil
+		return st, nil
 	case notThere(err) && !t.top.removed():
 		return change.Stat{}, nil
 	}
@@ -147,6 +148,10 @@ func (t *Tree) visit(p change.Path, do func(node) error) error {
 
 func readLink(n node) (string, error) {
 	b := make([]byte, unix.PathMax)
+	if !n.path { // what stands for it is a file
+		size, err := unix.Pread(n.fd, b, 0)
+		return string(b[:max(size, 0)]), err
+	}
 	size, err := unix.Readlinkat(n.fd, "", b)
 	return string(b[:max(size, 0)]), err
 }

@@ -16,8 +16,14 @@ type node struct {
 	files string
 }
 
-// openNode opens an entry, whatever it is, a symlink itself.
+// openNode opens an entry, whatever it is, a symlink itself. With FakeSuper nearly all are files or directories that can be opened as such, for which
+// no /proc is needed.
 func (t *Tree) openNode(d *dir, name string) (node, error) {
+	if t.o.FakeSuper {
+		if fd, err := openPlain(d.fd, name); err == nil {
+			return node{fd: fd, files: t.o.OpenFiles}, nil
+		}
+	}
 	fd, err := unix.Openat(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	return node{fd, true, t.o.OpenFiles}, err
 }

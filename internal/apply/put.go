@@ -38,11 +38,14 @@ func (t *Tree) put(p change.Path, a *Attr, old Old) (done Done, err error) {
 	err = t.within(p, func(d *dir, name string) error {
 		defer t.touch(d)
 		done, err = t.putThere(d, p, a)
-		if errors.Is(err, errOther) {
+		if errors.Is(err, errOther) && !t.standsIn(a) {
 			done, err = t.putNew(d, p, a, old)
 		}
 		return err
 	})
+	if errors.Is(err, errOther) && t.standsIn(a) {
+		return t.putStandIn(p, *a, old)
+	}
 	return done, err
 }
 
@@ -71,18 +74,25 @@ func (t *Tree) putAttr(n node, p change.Path, a *Attr) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
-	same := st.Mode&unix.S_IFMT == a.kind()
+	is, err := t.faked(st, n.fake)
+	if err != nil {
+		return Done{}, err
+	}
+	same := is.Mode&unix.S_IFMT == a.kind()
+	shared := st.Mode&unix.S_IFMT == unix.S_IFREG && t.shared(p, change.StatOf(&st))
 	switch {
 	case a.kind() == unix.S_IFREG && (!same || st.Size != a.Size):
 		return Done{}, ErrContent
-	case a.kind() == unix.S_IFREG && t.shared(p, change.StatOf(&st)):
+	case a.kind() == unix.S_IFREG && shared:
 		// Nothing may change: it would change under its other names as well.
-		differs, err := t.Same(p, change.StatOf(&st), *a)
+		differs, err := t.Same(p, change.StatOf(&is), *a)
 		if differs != 0 {
 			err = ErrContent
 		}
 		return Done{}, err
-	case !same, device(a.Mode) && st.Rdev != a.Rdev:
+	case !same, device(a.Mode) && is.Rdev != a.Rdev:
+		return Done{}, errOther
+	case t.standsIn(a) && (shared || st.Mode&unix.S_IFMT != unix.S_IFREG):
 		return Done{}, errOther
 	case a.kind() == unix.S_IFLNK:
 		if link, err := readLink(n); err != nil || link != a.Link {

@@ -27,7 +27,7 @@ func tlsTo(t *testing.T, addr net.Addr) *tls.Conn {
 // forged is a receiver of our own, which does to the connection of one sender what it is told.
 func forged(t *testing.T, do func(*tls.Conn)) net.Addr {
 	t.Helper()
-	s, err := NewServer(house, nil)
+	s, err := NewServer(house, Certificates{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func TestUnknownUserIsAnsweredLikeAWrongGuess(t *testing.T) {
 }
 
 func TestGuesserThatOnlyWaitsIsAFailedLogin(t *testing.T) {
-	s, err := NewServer(house, nil)
+	s, err := NewServer(house, Certificates{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ type arrival struct {
 // receiver lets in one client after another.
 func receiver(t *testing.T, certificate *tls.Certificate) (net.Addr, <-chan arrival) {
 	t.Helper()
-	s, err := NewServer(house, certificate)
+	s, err := NewServer(house, Certificates{Own: certificate})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestRsyncClientIsToldWhatItCalled(t *testing.T) {
 
 func TestEndOfContextEndsALoginAtOnce(t *testing.T) {
 	silent := listen(t)
-	s, err := NewServer(house, nil)
+	s, err := NewServer(house, Certificates{})
 	if err != nil {
 		t.Fatal(err)
 	}

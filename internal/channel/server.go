@@ -21,6 +21,9 @@ import (
 type Access struct {
 	// Open: the module has no users, and nobody has to prove anything.
 	Open bool
+	// Certified: the user is who the certificate of the client was made for (its common name), and nothing else is asked. It counts where clients
+	// have certificates (Certificates.Clients).
+	Certified bool
 	// Secret is the user's, as it is, with every byte. Empty is a user that the module does not have or that has no secret: nobody
 	// can log in, and the client learns no more than that user or secret are wrong.
 	Secret []byte
@@ -43,12 +46,22 @@ type Peer struct {
 
 // Server is the receiver's side. It may be used by any number of goroutines.
 type Server struct {
-	auth Auth
-	tls  *tls.Config
+	auth    Auth
+	tls     *tls.Config
+	clients *x509.CertPool
 }
 
-// NewServer takes the certificate of an own authority, or nil: then it makes a key that lives as long as the Server and signs it itself.
-func NewServer(auth Auth, certificate *tls.Certificate) (*Server, error) {
+// Certificates are those of an own authority.
+type Certificates struct {
+	// Own is that of the receiver. Without it the Server makes a key that lives as long as itself, and signs it itself.
+	Own *tls.Certificate
+	// Clients, when not nil, must have signed the certificate of each client.
+	Clients *x509.CertPool
+}
+
+// NewServer makes the receiver's side.
+func NewServer(auth Auth, certificates Certificates) (*Server, error) {
+	certificate := certificates.Own
 	if certificate == nil {
 		made, err := selfSigned()
 		if err != nil {
@@ -56,13 +69,37 @@ func NewServer(auth Auth, certificate *tls.Certificate) (*Server, error) {
 		}
 		certificate = made
 	}
-	return &Server{auth: auth, tls: &tls.Config{
+	s := &Server{auth: auth, clients: certificates.Clients, tls: &tls.Config{
 		MinVersion:                  tls.VersionTLS13,
 		NextProtos:                  []string{protocol},
 		Certificates:                []tls.Certificate{*certificate},
 		DynamicRecordSizingDisabled: true,
 		SessionTicketsDisabled:      true,
-	}}, nil
+	}}
+	if s.clients != nil {
+		// Verified by certified, so that a client is told what is wrong. That it has the key, TLS sees to.
+		s.tls.ClientAuth = tls.RequestClientCert
+	}
+	return s, nil
+}
+
+// certified is whom the certificate of the client was made for; empty where clients have none.
+func (s *Server) certified(c *tls.Conn) (string, error) {
+	if s.clients == nil {
+		return "", nil
+	}
+	chain := c.ConnectionState().PeerCertificates
+	if len(chain) == 0 {
+		return "", &Error{Kind: Denied, Text: "it wants a certificate, and the target has none"}
+	}
+	o := x509.VerifyOptions{Roots: s.clients, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	for _, above := range chain[1:] {
+		o.Intermediates.AddCert(above)
+	}
+	if _, err := chain[0].Verify(o); err != nil {
+		return "", &Error{Kind: Denied, Text: "it does not accept the certificate of the target: " + err.Error()}
+	}
+	return chain[0].Subject.CommonName, nil
 }
 
 func selfSigned() (*tls.Certificate, error) {
@@ -110,12 +147,20 @@ func (s *Server) login(ctx context.Context, c *tls.Conn, peer *Peer) error {
 		return refuse(c, err)
 	}
 	peer.Module, peer.User = h.module, h.user
+	name, err := s.certified(c)
+	if err != nil {
+		return refuse(c, err)
+	}
 	access, err := s.auth(ctx, h.module, h.user, peer.From)
 	switch {
 	case err != nil:
 		return refuse(c, err)
 	case access.Open:
 		peer.User = ""
+		return writeFrame(c, answer{status: statusOpen, version: version}.encode())
+	case access.Certified && (name == "" || name != h.user):
+		return refuse(c, &Error{Kind: Denied, Text: fmt.Sprintf("the certificate of the target is for %q, and not for user %q", name, h.user)})
+	case access.Certified:
 		return writeFrame(c, answer{status: statusOpen, version: version}.encode())
 	case len(h.share) == 0:
 		return refuse(c, &Error{Kind: NeedsLogin, Text: "client has no user and no secret"})

@@ -138,7 +138,7 @@ func BenchmarkThroughput(b *testing.B) {
 }
 
 func benchReceiver(b *testing.B) (net.Addr, <-chan net.Conn) {
-	s, err := NewServer(house, nil)
+	s, err := NewServer(house, Certificates{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -24,6 +24,7 @@ const receiveProcess = "receive-process"
 
 type receiveFlags struct {
 	config, listen, root, secrets string
+	certificates                  rsyncdconf.Certificates
 	stdio                         bool
 }
 
@@ -37,7 +38,10 @@ of an rsyncd.conf, as "rsync --daemon" does with that file. Options of the file 
 the foreground until SIGTERM; SIGHUP reads the file again.
 
 With --root there is no such file: one directory, as the module "` + rsyncdconf.SingleName + `". The secret file holds a line USER:PASSWORD for each user, as a
-secrets file of rsync, for its owner alone to read.`,
+secrets file of rsync, for its owner alone to read.
+
+Sender and receiver know each other by the secret of a user. With --cert and --key the receiver has a certificate of your own authority as well, and with
+--client-ca its clients have one; then a module without a secrets file takes the name in the certificate for the user.`,
 		Args: between(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error { return a.receiveAll(c.Context(), f) },
 	}
@@ -46,6 +50,9 @@ secrets file of rsync, for its owner alone to read.`,
 	c.Flags().StringVar(&f.root, "root", "", "the one directory to put everything into")
 	c.Flags().BoolVar(&f.stdio, "stdio", false, "serve one sender over standard input and output, as ssh starts it for a target ssh://USER@HOST/DIRECTORY")
 	c.Flags().StringVar(&f.secrets, "secret-file", "", "who may send to --root: lines USER:PASSWORD")
+	c.Flags().StringVar(&f.certificates.Cert, "cert", "", "the certificate of the receiver, and those between it and its authority, in PEM")
+	c.Flags().StringVar(&f.certificates.Key, "key", "", "its private key, which only its owner can read")
+	c.Flags().StringVar(&f.certificates.ClientCA, "client-ca", "", "the authority whose certificates clients must have")
 	return c
 }
 
@@ -61,9 +68,11 @@ func (a *app) receiveProcess() *cobra.Command {
 
 // load reads the configuration that the flags name.
 func (f receiveFlags) load() (*receive.Config, []config.Problem, error) {
-	read := func() (*receive.Config, []config.Problem, error) { return rsyncdconf.Load(f.config) }
+	read := func() (*receive.Config, []config.Problem, error) { return rsyncdconf.Load(f.config, f.certificates) }
 	if f.root != "" {
-		read = func() (*receive.Config, []config.Problem, error) { return rsyncdconf.Single(f.root, f.secrets) }
+		read = func() (*receive.Config, []config.Problem, error) {
+			return rsyncdconf.Single(f.root, f.secrets, f.certificates)
+		}
 	}
 	cfg, problems, err := read()
 	if err == nil && f.listen != "" {
@@ -76,12 +85,12 @@ func (f receiveFlags) check() error {
 	switch {
 	case f.config == "" && f.root == "":
 		return usage("receive needs --config FILE, or --root DIRECTORY and --secret-file FILE")
-	case f.stdio && (f.root == "" || f.config != "" || f.secrets != "" || f.listen != ""):
+	case f.stdio && (f.root == "" || f.config != "" || f.secrets != "" || f.listen != "" || f.certificates != rsyncdconf.Certificates{}):
 		return usage("--stdio goes with --root alone")
 	case f.config != "" && (f.root != "" || f.secrets != ""):
 		return usage("--config and --root exclude each other")
-	case f.root != "" && f.secrets == "" && !f.stdio:
-		return usage("--root needs --secret-file: without secrets everybody could write into the directory")
+	case f.root != "" && f.secrets == "" && f.certificates.ClientCA == "" && !f.stdio:
+		return usage("--root needs --secret-file, or --client-ca: without them everybody could write into the directory")
 	}
 	if f.listen != "" {
 		if _, _, err := net.SplitHostPort(f.listen); err != nil {

@@ -18,12 +18,13 @@ import (
 
 // syncFlags are the flags of sync.
 type syncFlags struct {
-	once         bool
-	dryRun       bool
-	unbound      bool
-	passwordFile string
-	exclude      []string
-	port         int
+	once          bool
+	dryRun        bool
+	unbound       bool
+	passwordFile  string
+	ca, cert, key string
+	exclude       []string
+	port          int
 }
 
 func (a *app) sync() *cobra.Command {
@@ -54,6 +55,9 @@ With --once it ends when the targets are equal: with 0, or with 1 when that cann
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "say in what the targets differ, and change nothing")
 	c.Flags().BoolVar(&f.unbound, "no-removal-budget", false, "remove however much is too much on a target")
 	c.Flags().StringVar(&f.passwordFile, "password-file", "", "the password for rsync daemons, alone in a file that only its owner can read")
+	c.Flags().StringVar(&f.ca, "ca", "", "the authority that signed the certificate of a sersync:// receiver, in PEM")
+	c.Flags().StringVar(&f.cert, "cert", "", "the certificate to show to a receiver that wants one")
+	c.Flags().StringVar(&f.key, "key", "", "its private key, which only its owner can read")
 	c.Flags().StringArrayVar(&f.exclude, "exclude", nil, `do not replicate what matches, as a line of .gitignore: "*.swp", "/cache/", "!keep.log"`)
 	c.Flags().IntVar(&f.port, "port", 0, "the port of targets that do not name one")
 	return c
@@ -108,22 +112,26 @@ func (f syncFlags) edit(s *config.Source) {
 		s.Rules = append(s.Rules, filter.Glob("--exclude", pattern))
 	}
 	s.RemovalBudget.Off = f.unbound
-	password := f.passwordFile
-	if password != "" {
-		// The configuration is no place to be relative to, so that it has absolute names only.
-		if abs, err := filepath.Abs(password); err == nil {
-			password = abs
-		}
-	}
 	for i := range s.Targets {
 		t := &s.Targets[i]
 		if t.Kind == config.Daemon || t.Kind == config.Native {
-			t.PasswordFile = password
+			t.PasswordFile = absolute(f.passwordFile)
+		}
+		if t.Kind == config.Native {
+			t.CAFile, t.CertFile, t.KeyFile = absolute(f.ca), absolute(f.cert), absolute(f.key)
 		}
 		if t.Kind != config.Local && t.Port == 0 {
 			t.Port = f.port
 		}
 	}
+}
+
+// absolute is the whole name of a file: the configuration is no place to be relative to.
+func absolute(name string) string {
+	if abs, err := filepath.Abs(name); name != "" && err == nil {
+		return abs
+	}
+	return name
 }
 
 // syncOnce replicates until the targets are equal.

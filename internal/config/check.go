@@ -99,6 +99,7 @@ func (r *report) checkMachine(c *Config) {
 				r.checkKey(t)
 			case Daemon, Native:
 				r.checkPassword(s, t)
+				r.checkCertificates(s, t)
 			}
 		}
 	}

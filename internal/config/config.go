@@ -187,6 +187,9 @@ type Target struct {
 	Path string
 	// PasswordFile holds the password alone, for a daemon or a receiver. Empty for none.
 	PasswordFile string
+	// CAFile is the authority that signed the certificate of a receiver; empty for none. CertFile and KeyFile are what this side shows to one
+	// that asks for a certificate.
+	CAFile, CertFile, KeyFile string
 	// Params are rsync's options, where rsync carries the data, complete (nothing is to be added but what a run itself needs),
 	// each one word: flags in the short form where there is one ("-a"), values behind "=" ("--chmod=D755").
 	// What 2.5.4 users wrote is in it as far as it may be passed on, -r and -u included. Default: -a.
@@ -214,6 +217,9 @@ type Target struct {
 	DeadAfter int
 	// Trash is for how many days the target keeps what is removed there. Default 0: what is removed is gone.
 	Trash int
+	// Xattrs: sweeps compare extended attributes and ACLs, too, where our own code compares ("xattrs", or -X or -A among the options of
+	// rsync). They are always sent, and a verification by content always compares them. Default false: it takes longer.
+	Xattrs bool
 	// Durable: what is acked is on the target's disk, where our own code writes it ("durability: durable"). Default false.
 	Durable bool
 	// Hooks are told of what happens with this target. Neither AllTargetsAcked nor DeletesHeld is among them.

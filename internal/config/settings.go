@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -55,12 +56,19 @@ func (s settings) target(r *report, line int, written string) Target {
 	if t.Durable && t.Rsync() {
 		r.fail(line, "durability is not to be had with rsync, which does not say what is on the disk:", written, "take sersync://user@host/module, or remove it")
 	}
+	if t.Xattrs && t.Rsync() {
+		r.fail(line, "xattrs is not for rsync:", written, "write rsync_options: -AX")
+	}
 	if t.Kind == Daemon && s.rsh {
 		r.fail(line, "-e among the options of rsync is for targets over ssh, this one is a daemon:", written,
 			`switch ssh on (XML: <ssh start="true"/>, YAML: url: user@host:/path), or remove -e`)
 	}
 	if i := slices.IndexFunc(t.Params, isBackup); t.Trash > 0 && i >= 0 {
 		r.fail(line, "trash and an option of rsync exclude each other:", t.Params[i], "remove one of them: a trash is made by --backup-dir as well")
+	}
+	if first := cmp.Or(t.CAFile, t.CertFile, t.KeyFile); first != "" && t.Kind != Native {
+		r.warn(line, "a certificate is for sersync:// only:", first, "it is not used here; ssh and rsync have logins of their own")
+		t.CAFile, t.CertFile, t.KeyFile = "", "", ""
 	}
 	if t.Kind != SSH && t.Kind != NativeSSH {
 		t.SSHKey, t.SSHOptions = "", nil
@@ -75,7 +83,10 @@ func (s settings) target(r *report, line int, written string) Target {
 // withoutRsync takes from a target what only rsync has.
 func (t *Target) withoutRsync(r *report, line int) {
 	// What all 2.5.4 users have says nothing.
-	usual := func(p string) bool { return slices.Contains([]string{"-a", "-r", "-t", "-u", "-z", "-x"}, p) }
+	usual := func(p string) bool {
+		return slices.Contains([]string{"-a", "-r", "-t", "-u", "-z", "-x", "-X", "-A"}, p)
+	}
+	t.Xattrs = t.Xattrs || slices.Contains(t.Params, "-X") || slices.Contains(t.Params, "-A")
 	if i := slices.IndexFunc(t.Params, func(p string) bool { return !usual(p) }); i >= 0 {
 		r.notice(line, "options of rsync are not used by a sersync:// or ssh:// target:", t.Params[i], "names, content, modes, owners and times are always replicated")
 	}

@@ -286,6 +286,9 @@ func (y *yamlReader) target(n *ynode) Target {
 func (y *yamlReader) targetFields(s *settings) []field {
 	return []field{
 		{"password_file", y.path(&s.PasswordFile)},
+		{"ca_file", y.path(&s.CAFile)},
+		{"cert_file", y.path(&s.CertFile)},
+		{"key_file", y.path(&s.KeyFile)},
 		{"rsync_options", func(n *ynode) { y.rsyncOptions(n, s) }},
 		{"archive", y.not(&s.noArchive)},
 		{"timeout", y.wholeSeconds(&s.Timeout)},
@@ -300,6 +303,7 @@ func (y *yamlReader) targetFields(s *settings) []field {
 		{"dead_after", y.int(&s.DeadAfter, 1, 1000)},
 		{"trash", y.days(&s.Trash)},
 		{"durability", y.durability(&s.Durable)},
+		{"xattrs", y.bool(&s.Xattrs)},
 	}
 }
 

@@ -30,7 +30,10 @@ func openModule(at receive.Place, version string) (receive.Serve, func() error, 
 	if err != nil {
 		return nil, nil, err
 	}
-	o := apply.Options{Owners: at.Owns, SetID: at.Owns, Log: at.Log}
+	o := apply.Options{Owners: at.Owns, SetID: at.Owns, FakeSuper: m.FakeSuper, Log: at.Log}
+	if m.FakeSuper && at.Owns {
+		o.Keeper = &apply.Keeper{UID: m.User.UID, GID: m.User.GID}
+	}
 	if at.Proc != nil {
 		o.OpenFiles = "self/fd"
 	}
@@ -49,7 +52,7 @@ func openModule(at receive.Place, version string) (receive.Serve, func() error, 
 		}
 	}
 	d := session.Open(tree, session.Options{
-		RefuseRemovals: m.RefuseRemovals, WriteOnly: m.WriteOnly, Exclude: exclude, Munge: m.MungeSymlinks, Timeout: m.Timeout, Program: version, Log: at.Log,
+		RefuseRemovals: m.RefuseRemovals, WriteOnly: m.WriteOnly, Exclude: exclude, Munge: m.MungeSymlinks, Chmod: m.Chmod, Timeout: m.Timeout, Program: version, Log: at.Log,
 	})
 	return func(ctx context.Context, conn net.Conn, s receive.Session) error {
 		return d.Serve(ctx, conn, session.Sender{User: s.User, ReadOnly: s.ReadOnly})

@@ -45,12 +45,12 @@ func NewTransport(t config.Target, o TransportOptions) (transport.Transport, err
 	case t.Rsync():
 		return rsync.New(rsyncOptions(t, log))
 	case t.Kind == config.Local:
-		return local.New(local.Options{Dir: t.Path, Durable: t.Durable, Trash: t.Trash > 0, Program: o.Version, Log: log}), nil
+		return local.New(local.Options{Dir: t.Path, Durable: t.Durable, Xattrs: t.Xattrs, Trash: t.Trash > 0, Program: o.Version, Log: log}), nil
 	}
 	n := native.Options{
 		Dial:    func(ctx context.Context) (net.Conn, error) { return dial(ctx, t) },
 		Target:  sender(o.Sender) + " " + t.URL(),
-		Durable: t.Durable, Trash: t.Trash > 0, Timeout: min(t.Timeout, nativeTimeout), Bandwidth: t.Bandwidth, Program: o.Version, Log: log,
+		Durable: t.Durable, Xattrs: t.Xattrs, Trash: t.Trash > 0, Timeout: min(t.Timeout, nativeTimeout), Bandwidth: t.Bandwidth, Program: o.Version, Log: log,
 	}
 	if t.Kind == config.NativeSSH {
 		n.Dial = native.SSH{
@@ -78,9 +78,12 @@ func sender(name string) string {
 func dial(ctx context.Context, t config.Target) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.ConnectTimeout)
 	defer cancel()
-	login := channel.Login{Module: t.Path, User: t.User}
+	login := channel.Login{Module: t.Path, User: t.User, ServerName: t.Host}
+	var err error
+	if login.CA, login.Certificate, err = t.Certificates(); err != nil {
+		return nil, &transport.Error{Kind: transport.Misconfigured, Err: err, Hint: "sersync check says what is wrong with it"}
+	}
 	if t.PasswordFile != "" {
-		var err error
 		if login.Secret, err = readPassword(t.PasswordFile); err != nil {
 			return nil, &transport.Error{
 				Kind: transport.Misconfigured, Err: fmt.Errorf("read password file: %w", err),
@@ -140,7 +143,9 @@ func loginError(err error) error {
 		e.Kind, e.Hint = transport.Refused, "compare the user and the password file here with the secrets file there"
 	case channel.NoModule:
 		e.Kind, e.Hint = transport.Refused, "look for the name of the module in the receiver's configuration"
-	case channel.Denied, channel.NoProof, channel.NeedsLogin, channel.Certificate:
+	case channel.Certificate:
+		e.Kind, e.Hint = transport.Refused, "the receiver shows a certificate that ca_file did not sign for the host of the target: compare it with --cert there"
+	case channel.Denied, channel.NoProof, channel.NeedsLogin:
 		e.Kind = transport.Refused
 	case channel.Busy:
 		e.Kind, e.Hint = transport.Busy, "the receiver says why; where it is connections, raise max connections of the module"

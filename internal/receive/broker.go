@@ -25,7 +25,8 @@ func pause(failures int) time.Duration {
 
 // frontConfig is what a front needs to know.
 type frontConfig struct {
-	Modules []Module
+	Modules      []Module
+	Certificates Certificates
 }
 
 // keepFront has a front as long as ctx lasts. A new one takes the place of the old one when the configuration
@@ -87,7 +88,7 @@ func (b *broker) watchFront(ctx context.Context, p *process, failures *int) erro
 
 func (b *broker) startFront() (*process, error) {
 	b.mu.Lock()
-	config := frontConfig{b.config.Modules}
+	config := frontConfig{b.config.Modules, b.config.Certificates}
 	b.mu.Unlock()
 	c := birth{args: []string{"front"}, root: b.nothing, files: []*os.File{b.listener}, config: config}
 	if privileged() {

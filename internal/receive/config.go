@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sersync/internal/filter"
+	"sersync/internal/perm"
 )
 
 // Config is what a receiver does. Which file it was read from is no business of this package.
@@ -15,6 +16,7 @@ type Config struct {
 	Listen string
 	// PIDFile and LogFile may be empty.
 	PIDFile, LogFile string
+	Certificates     Certificates
 	Modules          []Module
 }
 
@@ -51,9 +53,12 @@ type Module struct {
 
 	// Anonymous says that whoever reaches the module may log in, with an empty secret.
 	Anonymous bool
+	// Certified says that users have no secrets: the certificate of a client says which one it is.
+	Certified bool
 	// Rules are asked in their order; the first that matches a user decides, and who is matched by none may not log in.
-	Rules   []UserRule
-	Secrets map[string]Secret
+	Rules []UserRule
+	// Secrets are those of users, GroupSecrets of all in a group who have none of their own.
+	Secrets, GroupSecrets map[string]Secret
 
 	Hosts HostRules
 	// MaxConnections is 0 for any number, negative for none.
@@ -65,6 +70,10 @@ type Module struct {
 	Exclude []filter.Rule
 	// MungeSymlinks has symlinks stored so that nobody can follow them.
 	MungeSymlinks bool
+	// FakeSuper has owners, modes, devices and symlinks stored beside the files, as rsync does.
+	FakeSuper bool
+	// Chmod is done to the mode of all that comes in.
+	Chmod perm.Chmod
 }
 
 // User is a user and his groups, by number.
@@ -98,11 +107,34 @@ const (
 
 // UserRule is one of `auth users`.
 type UserRule struct {
-	// Pattern is a name, or a pattern of the shell for names.
+	// Pattern is a name, or a pattern of the shell for names; with Group, for those of groups, and Members are all users who are in one
+	// that matches, with the name of it.
 	Pattern string
+	Group   bool
+	Members map[string]string
 	Access  Access
 	// Place is where it stands, as FILE:LINE.
 	Place string
+}
+
+// matches reports whether a rule is for a user.
+func (r *UserRule) matches(user string) bool {
+	if r.Group {
+		_, ok := r.Members[user]
+		return ok
+	}
+	ok, err := path.Match(r.Pattern, user)
+	return ok && err == nil
+}
+
+// rule is the one that decides on a user; nil when none does.
+func (m *Module) rule(user string) *UserRule {
+	for i := range m.Rules {
+		if m.Rules[i].matches(user) {
+			return &m.Rules[i]
+		}
+	}
+	return nil
 }
 
 // rights are what a user may do, and if he may not write, what to tell him of it.
@@ -110,21 +142,16 @@ func (m *Module) rights(user string) (allowed bool, readOnly string) {
 	if m.Anonymous {
 		return true, m.readOnly()
 	}
-	for _, r := range m.Rules {
-		if ok, err := path.Match(r.Pattern, user); !ok || err != nil {
-			continue
-		}
-		switch r.Access {
-		case ReadWrite:
-			return true, ""
-		case ReadOnly:
-			return true, fmt.Sprintf("module %q is read only for user %q: %s says so with :ro", m.Name, user, r.Place)
-		case Denied:
-			return false, ""
-		}
-		return true, m.readOnly()
+	r := m.rule(user)
+	switch {
+	case r == nil || r.Access == Denied:
+		return false, ""
+	case r.Access == ReadWrite:
+		return true, ""
+	case r.Access == ReadOnly:
+		return true, fmt.Sprintf("module %q is read only for user %q: %s says so with :ro", m.Name, user, r.Place)
 	}
-	return false, ""
+	return true, m.readOnly()
 }
 
 func (m *Module) readOnly() string {
@@ -134,12 +161,17 @@ func (m *Module) readOnly() string {
 	return fmt.Sprintf("module %q is read only: set \"read only = no\" in %s", m.Name, m.ReadOnlyPlace)
 }
 
-// secret is what a user has to prove that he knows; empty for one who cannot log in.
+// secret is what a user has to prove that he knows; empty for one who cannot log in. A login can be checked against one secret, so who has one
+// of his own cannot use that of his group.
 func (m *Module) secret(user string) Secret {
-	if allowed, _ := m.rights(user); !allowed {
+	r := m.rule(user)
+	if r == nil || r.Access == Denied {
 		return ""
 	}
-	return m.Secrets[user]
+	if own := m.Secrets[user]; own != "" || !r.Group {
+		return own
+	}
+	return m.GroupSecrets[r.Members[user]]
 }
 
 // Nobody is the number of the user and of the group without rights, where no name says so.

@@ -36,7 +36,7 @@ type frontProcess struct {
 }
 
 // front is the process that clients connect to.
-func front(parent *control, from *gob.Decoder, login func(Auth) (Login, error), log *slog.Logger) error {
+func front(parent *control, from *gob.Decoder, login func(Auth, Certificates) (Login, error), log *slog.Logger) error {
 	var config frontConfig
 	if err := from.Decode(&config); err != nil {
 		return fmt.Errorf("read configuration of front: %w", err)
@@ -49,7 +49,7 @@ func front(parent *control, from *gob.Decoder, login func(Auth) (Login, error), 
 		f.modules[config.Modules[i].Name] = &config.Modules[i]
 	}
 	var err error
-	if f.login, err = login(f.auth); err != nil {
+	if f.login, err = login(f.auth, config.Certificates); err != nil {
 		return fmt.Errorf("prepare login: %w", err)
 	}
 	file := os.NewFile(firstFD, "listener")
@@ -202,7 +202,12 @@ func (f *frontProcess) grant(ctx context.Context, module, user string, from net.
 	if _, err := f.broker.call(ctx, message{Kind: kindAsk, Module: module, Address: from.String()}); err != nil {
 		return Grant{}, err
 	}
-	return Grant{Open: m.Anonymous, Secret: []byte(m.secret(user))}, nil
+	if m.Certified {
+		if allowed, _ := m.rights(user); !allowed {
+			return Grant{}, refuse(NotAllowed, "user %q may not log in to module %q", user, module)
+		}
+	}
+	return Grant{Open: m.Anonymous, Certified: m.Certified, Secret: []byte(m.secret(user))}, nil
 }
 
 // open has the broker connect us with the process of the module.

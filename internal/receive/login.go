@@ -9,11 +9,15 @@ import (
 )
 
 // ChannelLogin is the login of internal/channel: TLS, and a proof of the secret that tells nobody of it.
-func ChannelLogin(auth Auth) (Login, error) {
+func ChannelLogin(auth Auth, c Certificates) (Login, error) {
+	certificates, err := c.parse()
+	if err != nil {
+		return nil, err
+	}
 	server, err := channel.NewServer(func(ctx context.Context, module, user string, from net.Addr) (channel.Access, error) {
 		grant, err := auth(ctx, module, user, from)
-		return channel.Access{Open: grant.Open, Secret: grant.Secret}, told(err)
-	}, nil)
+		return channel.Access{Open: grant.Open, Certified: grant.Certified, Secret: grant.Secret}, told(err)
+	}, certificates)
 	if err != nil {
 		return nil, err
 	}

@@ -81,7 +81,7 @@ func (m *module) start() (*process, error) {
 	}
 	defer root.Close()
 	settings := m.settings
-	settings.Secrets = nil
+	settings.Secrets, settings.GroupSecrets = nil, nil
 	config := moduleConfig{Module: settings, Jailed: m.b.jails}
 	c := birth{
 		args: []string{"module", m.settings.Name}, root: root,

@@ -11,7 +11,7 @@ import (
 // Plugs are what the processes do once they stand: the login in the front, the session in a module.
 type Plugs struct {
 	// Login makes what lets clients in. It is called once, in the front, and can open no file.
-	Login func(Auth) (Login, error)
+	Login func(Auth, Certificates) (Login, error)
 	// Open makes what serves a module, and what is called when all clients are gone. It is called once, in the process of the module. What serves a client must not be shared
 	// with others by more than what Open makes.
 	Open func(Place) (Serve, func() error, error)
@@ -36,6 +36,8 @@ type Auth func(ctx context.Context, module, user string, from net.Addr) (Grant, 
 type Grant struct {
 	// Open: nothing.
 	Open bool
+	// Certified: no more than a certificate for the user.
+	Certified bool
 	// Secret is the user's. Empty is that of a user who cannot log in.
 	Secret []byte
 }

@@ -89,6 +89,39 @@ func TestReadOnlyModuleSaysWhichLineToChange(t *testing.T) {
 	}
 }
 
+func TestMembersOfAGroupLogInByTheirOwnSecretOrThatOfTheGroup(t *testing.T) {
+	m := testModule(t, "m")
+	m.Rules = []UserRule{
+		{Pattern: "out", Group: true, Access: Denied, Members: map[string]string{"v": "out"}},
+		{Pattern: "in", Group: true, Access: ReadOnly, Place: "conf:7", Members: map[string]string{"u": "in", "v": "in", "w": "in"}},
+		{Pattern: "x"},
+	}
+	m.Secrets["v"], m.GroupSecrets = password, map[string]Secret{"in": "shared", "out": "shared"}
+	r := start(t, m)
+	for _, login := range [][2]string{{"u", password}, {"w", "shared"}} {
+		c, err := r.try("m", login[0], login[1])
+		if err != nil {
+			t.Fatalf("user %q: %v", login[0], err)
+		}
+		if got := c.say("who"); !strings.Contains(got, "conf:7 says so with :ro") {
+			t.Errorf("user %q: %s", login[0], got)
+		}
+	}
+	for _, login := range [][2]string{
+		{"u", "shared"},      // who has a secret of his own
+		{"v", password},      // a group that is denied comes first
+		{"v", "shared"},      //
+		{"x", "shared"},      // in no group
+		{"in", "shared"},     // the group is no user
+		{"@in", "shared"},    //
+		{"nobody", "shared"}, //
+	} {
+		if got, text := r.refused("m", login[0], login[1]); got != channel.WrongLogin {
+			t.Errorf("%v: %d %s", login, got, text)
+		}
+	}
+}
+
 // jails reports whether processes have a root of their own here.
 func jails() bool { return privileged() && len(libraries) == 0 }
 

@@ -80,8 +80,8 @@ func runBroker(ctx context.Context, file string) error {
 const attackWord = "attack "
 
 // loginOrAttack is the real login, for who does not begin with attackWord.
-func loginOrAttack(auth Auth) (Login, error) {
-	login, err := ChannelLogin(auth)
+func loginOrAttack(auth Auth, c Certificates) (Login, error) {
+	login, err := ChannelLogin(auth, c)
 	return func(ctx context.Context, conn net.Conn) (net.Conn, Peer, error) {
 		in := bufio.NewReader(conn)
 		if begin, _ := in.Peek(1); string(begin) != attackWord[:1] {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/zeebo/blake3"
 	"golang.org/x/sys/unix"
+
+	"sersync/internal/perm"
 )
 
 // Canon leaves of an entry what both sides can have alike: what the target cannot store, and what says nothing, is zero.
@@ -16,10 +18,44 @@ func (f Facts) Canon(a Attr) Attr {
 		a.UID, a.GID = 0, 0
 	}
 	a.Mtime -= mod(a.Mtime, f.Granularity)
-	if a.Type() == unix.S_IFLNK {
+	switch {
+	case a.Type() == unix.S_IFLNK:
 		a.Mode = unix.S_IFLNK | 0o777
+	case !f.SetID && !a.IsDir():
+		a.Mode &^= unix.S_ISUID | unix.S_ISGID
 	}
 	return a
+}
+
+// SumXattrs is the hash of extended attributes, as far as the target keeps them; zero for none.
+func (f Facts) SumXattrs(all []Xattr) Sum {
+	var names []string
+	values := make(map[string][]byte)
+	for _, x := range all {
+		if f.keeps(x.Name) {
+			names = append(names, x.Name)
+			values[x.Name] = x.Value
+		}
+	}
+	if len(names) == 0 {
+		return Sum{}
+	}
+	slices.Sort(names)
+	var b []byte
+	for _, name := range names {
+		b = appendText(appendText(b, name), perm.BareXattr(name, string(values[name])))
+	}
+	return SumBytes(b)
+}
+
+func (f Facts) keeps(name string) bool {
+	switch {
+	case f.Fake:
+		return !perm.Faked(name)
+	case name == perm.Capability:
+		return f.SetID
+	}
+	return true
 }
 
 // mod is what is above the next lower multiple, before 1970 too.

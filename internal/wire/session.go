@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"sersync/internal/change"
+	"sersync/internal/perm"
 )
 
 // Version is the newest version of these messages that this program speaks, and Oldest the oldest one.
@@ -67,25 +68,49 @@ type Welcome struct {
 type Facts struct {
 	// Owners: it sets owner and group.
 	Owners bool
+	// SetID: it keeps setuid, setgid and capabilities of files. Xattrs: its file system has extended attributes. Fake: it stores
+	// what it does not set beside the files, in attributes whose names are for that.
+	SetID, Xattrs, Fake bool
 	// Granularity is what times are multiples of, in nanoseconds; 1 or more.
 	Granularity int64
+	// Chmod is what it makes of modes.
+	Chmod perm.Chmod
 }
+
+// maxChmod bounds the changes of a Chmod.
+const maxChmod = 256
 
 func (*Welcome) frame() Type { return typeWelcome }
 
 func (m *Welcome) encode(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(m.Version))
 	b = appendText(appendText(b, m.Program), m.Root)
-	return binary.AppendUvarint(append(b, flags(m.Owners)), uint64(m.Granularity))
+	b = binary.AppendUvarint(append(b, flags(m.Owners, m.SetID, m.Xattrs, m.Fake)), uint64(m.Granularity))
+	b = binary.AppendUvarint(b, uint64(len(m.Chmod)))
+	for _, c := range m.Chmod {
+		b = append(b, byte(c.Kinds), flags(c.KeepX, c.Less))
+		for _, bits := range []uint16{c.And, c.Or, c.Copy, c.To, c.Within} {
+			b = binary.AppendUvarint(b, uint64(bits))
+		}
+	}
+	return b
 }
 
 func (m *Welcome) decode(d *decoder) {
 	m.Version = int(d.number(1 << 16))
 	m.Program, m.Root = string(d.text(MaxText)), string(d.text(MaxText))
-	d.flags(&m.Owners)
+	d.flags(&m.Owners, &m.SetID, &m.Xattrs, &m.Fake)
 	m.Granularity = int64(d.number(1 << 40))
 	if m.Granularity < 1 {
 		d.fail()
+	}
+	for range d.number(maxChmod) {
+		c := perm.Change{Kinds: perm.Kinds(d.number(uint64(perm.Files)))}
+		d.flags(&c.KeepX, &c.Less)
+		for _, bits := range []*uint16{&c.And, &c.Or, &c.Copy, &c.To, &c.Within} {
+			*bits = uint16(d.number(0o7777))
+		}
+		m.Chmod = append(m.Chmod, c)
 	}
 }
 
@@ -124,6 +149,8 @@ func (m *Compare) decode(d *decoder) { d.flags(&m.Content, &m.Trash) }
 // Dir asks about one directory, from the sender. The answers come in the order of the questions.
 type Dir struct {
 	Path change.Path
+	// Xattrs asks for hashes of extended attributes, too.
+	Xattrs bool
 	// Sum is that of the sender's own listing: a target whose listing has the same one answers with an Equal one. All asks for the listing in any case.
 	All bool
 	Sum Sum
@@ -132,7 +159,7 @@ type Dir struct {
 func (*Dir) frame() Type { return typeDir }
 
 func (m *Dir) encode(b []byte) []byte {
-	b = append(appendText(b, m.Path), flags(m.All))
+	b = append(appendText(b, m.Path), flags(m.All, m.Xattrs))
 	if !m.All {
 		b = append(b, m.Sum[:]...)
 	}
@@ -141,7 +168,7 @@ func (m *Dir) encode(b []byte) []byte {
 
 func (m *Dir) decode(d *decoder) {
 	m.Path = d.path()
-	d.flags(&m.All)
+	d.flags(&m.All, &m.Xattrs)
 	if !m.All {
 		copy(m.Sum[:], d.bytes(SumSize))
 	}
@@ -182,8 +209,10 @@ type Listing struct {
 type Listed struct {
 	Name string
 	Attr Attr
-	// Sum is that of the content of a regular file when it was asked for.
-	Sum Sum
+	// Sum is that of the content of a regular file when it was asked for, and Xattrs that of the extended attributes of a regular file or a
+	// directory. It is zero where there are none; Unreadable: they are not known.
+	Sum, Xattrs Sum
+	Unreadable  bool
 }
 
 func (*Listing) frame() Type { return typeListing }
@@ -206,13 +235,29 @@ func (m *Listing) decode(d *decoder) {
 			return
 		}
 		l := Listed{Name: string(d.text(MaxName)), Attr: d.attr()}
-		copy(l.Sum[:], d.bytes(SumSize))
+		var content, xattrs bool
+		d.flags(&content, &xattrs, &l.Unreadable)
+		if content {
+			copy(l.Sum[:], d.bytes(SumSize))
+		}
+		if xattrs {
+			copy(l.Xattrs[:], d.bytes(SumSize))
+		}
 		m.Entries = append(m.Entries, l)
 	}
 }
 
 func (l *Listed) encode(b []byte) []byte {
-	return append(l.Attr.encode(appendText(b, l.Name)), l.Sum[:]...)
+	b = l.Attr.encode(appendText(b, l.Name))
+	content, xattrs := l.Sum != Sum{}, l.Xattrs != Sum{}
+	b = append(b, flags(content, xattrs, l.Unreadable))
+	if content {
+		b = append(b, l.Sum[:]...)
+	}
+	if xattrs {
+		b = append(b, l.Xattrs[:]...)
+	}
+	return b
 }
 
 // Fetch asks, from the sender, for what the trash has at a path. The answer is an Entry and a ContentEnd, with the Content of a regular

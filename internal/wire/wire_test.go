@@ -12,6 +12,7 @@ import (
 
 	"sersync/internal/change"
 	"sersync/internal/delta"
+	"sersync/internal/perm"
 	"sersync/internal/transport"
 )
 
@@ -41,7 +42,10 @@ func messages() []Message {
 		&Compare{Trash: true},
 		&Fetch{Path: "2026-11-21/d", Content: true},
 		&Expire{Day: "2026-11-21"},
+		&Welcome{Facts: Facts{SetID: true, Xattrs: true, Fake: true, Granularity: 1, Chmod: perm.Chmod{{And: 0o7755, Or: 0o20, Copy: 0o100, To: 0o11, Within: 0o755, Less: true, Kinds: perm.Dirs, KeepX: true}}}},
 		&Dir{Path: "d", Sum: Sum{9}},
+		&Dir{Path: "d", Xattrs: true, Sum: Sum{9}},
+		&Listing{Entries: []Listed{{Name: "f", Attr: file, Xattrs: Sum{2}}, {Name: "g", Attr: file, Sum: Sum{1}, Xattrs: Sum{2}}, {Name: "h", Attr: file, Unreadable: true}}},
 		&Dir{Path: change.Root, All: true},
 		&Listing{Last: true, Text: "t", Entries: []Listed{{Attr: Attr{Mode: unix.S_IFDIR}}, {Name: "f", Attr: file, Sum: Sum{1}}}},
 		&More{Listings: 7},

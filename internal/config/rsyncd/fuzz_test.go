@@ -24,7 +24,7 @@ func FuzzParse(f *testing.F) {
 	}
 	none := func(string) ([]byte, error) { return nil, errors.New("no file") }
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, problems, err := parse("/nowhere/conf", data, none)
+		c, problems, err := parse("/nowhere/conf", data, Certificates{}, none)
 		var invalid *config.InvalidError
 		if (c == nil) != errors.As(err, &invalid) {
 			t.Fatalf("config %v, error %v", c, err)

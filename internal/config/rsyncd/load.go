@@ -15,17 +15,18 @@ import (
 
 // Load reads a configuration and what it names. The problems are all there are, warnings and notices too; the
 // error is a *config.SyntaxError when there is no file to read, a *config.InvalidError when a problem is an error.
-func Load(path string) (*receive.Config, []config.Problem, error) {
+func Load(path string, c Certificates) (*receive.Config, []config.Problem, error) {
 	data, err := readFile(path)
 	if err != nil {
 		return nil, nil, &config.SyntaxError{Place: config.Place{File: path}, Err: err}
 	}
-	return parse(path, data, readFile)
+	return parse(path, data, c, readFile)
 }
 
-// Single is the configuration of a receiver of one directory, which has no file: who is in the secrets file may send to it.
-func Single(root, secretsFile string) (*receive.Config, []config.Problem, error) {
+// Single is the configuration of a receiver of one directory, which has no file: who is in the secrets file may send to it, and without one who has a certificate.
+func Single(root, secretsFile string, c Certificates) (*receive.Config, []config.Problem, error) {
 	r := newReader(readFile)
+	c.put(r.globals)
 	at := func(value string) entry { return entry{value: value} }
 	m := &section{name: SingleName, settings: entries{
 		"path": at(root), "secrets file": at(secretsFile), "auth users": at("*"), "read only": at("no"), "uid": at("0"), "gid": at("0"),
@@ -42,10 +43,11 @@ func Single(root, secretsFile string) (*receive.Config, []config.Problem, error)
 // SingleName is the module of a receiver of one directory.
 const SingleName = "data"
 
-func parse(path string, data []byte, read func(string) ([]byte, error)) (*receive.Config, []config.Problem, error) {
+func parse(path string, data []byte, certificates Certificates, read func(string) ([]byte, error)) (*receive.Config, []config.Problem, error) {
 	r := newReader(read)
 	r.checkFile(path)
 	r.file(path, data, 0)
+	certificates.put(r.globals)
 	if len(r.modules) == 0 {
 		r.fail(config.Place{File: path}, "there is no module", "", "write [NAME], and below it path = DIRECTORY")
 	}
@@ -57,6 +59,8 @@ func (r *reader) finish(path string) (*receive.Config, []config.Problem, error) 
 		Listen:  r.listen(),
 		PIDFile: r.absolute(r.globals, "pid file"),
 		LogFile: r.absolute(r.globals, "log file"),
+
+		Certificates: r.certificates(),
 	}
 	for _, s := range r.modules {
 		c.Modules = append(c.Modules, r.module(s))

@@ -7,11 +7,16 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"sersync/internal/apply"
 	"sersync/internal/config"
 	"sersync/internal/filter"
+	"sersync/internal/perm"
 	"sersync/internal/receive"
 )
 
@@ -33,11 +38,14 @@ func (r *reader) module(s *section) receive.Module {
 		Timeout:        time.Duration(r.integer(of, "timeout", 0)) * time.Second,
 		Exclude:        append(r.exclude(of["exclude"]), r.excludeFrom(of["exclude from"])...),
 		MungeSymlinks:  r.boolean(of, "munge symlinks", false),
+		FakeSuper:      r.boolean(of, "fake super", false),
+		Chmod:          r.chmod(of["incoming chmod"]),
 	}
 	if e, ok := of["read only"]; ok {
 		m.ReadOnlyPlace = e.place.String()
 	}
 	m.Path = r.path(s)
+	r.storesFake(of["fake super"], m)
 	m.User = r.user(s)
 	r.deniesNobody(of, m.Hosts)
 	r.auth(s, &m)
@@ -65,6 +73,41 @@ func (r *reader) path(s *section) string {
 		r.fail(e.place, "path is no directory:", dir, "name a directory")
 	}
 	return dir
+}
+
+// storesFake refuses to store beside files where nothing can be.
+func (r *reader) storesFake(e entry, m receive.Module) {
+	if err := apply.StoresFake(m.Path); m.FakeSuper && errors.Is(err, unix.EOPNOTSUPP) {
+		r.fail(e.place, "fake super on a file system without extended attributes:", m.Path, "take another file system for the module, or remove the line")
+	}
+}
+
+// chmod reads changes of modes.
+func (r *reader) chmod(e entry) perm.Chmod {
+	if e.value == "" {
+		return nil
+	}
+	mask, err := umask()
+	var changes perm.Chmod
+	if err == nil {
+		changes, err = perm.ParseChmod(e.value, mask)
+	}
+	if err != nil {
+		r.fail(e.place, "incoming chmod cannot be used:", e.value, err.Error())
+	}
+	return changes
+}
+
+// umask is that of this process. To ask the kernel for it by umask(2) would change it for a moment.
+func umask() (uint32, error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(status), "\nUmask:")
+	line, _, _ := strings.Cut(rest, "\n")
+	mask, err := strconv.ParseUint(strings.TrimSpace(line), 8, 32)
+	return uint32(mask), err
 }
 
 // refusesRemovals is what of `refuse options` says something here.

@@ -18,13 +18,13 @@ type option struct {
 	quiet string
 }
 
-// options are all of rsyncd.conf(5) of rsync 3.5, by their plain names.
+// options are all of rsyncd.conf(5) of rsync 3.5, and our own, by their plain names.
 var options = byName(
-	[]string{"port", "address", "log file", "pid file"},
+	[]string{"port", "address", "log file", "pid file", certFile, keyFile, clientCAFile},
 	[]string{
 		"path", "comment", "uid", "gid", "read only", "write only", "list", "auth users", "secrets file", "strict modes",
 		"hosts allow", "hosts deny", "reverse lookup", "forward lookup", "max connections", "timeout", "exclude",
-		"exclude from", "munge symlinks", "use chroot", "refuse options",
+		"exclude from", "munge symlinks", "use chroot", "refuse options", "fake super", "incoming chmod",
 	},
 	[]option{
 		{name: "motd file", global: true, ignored: "clients show no message"},
@@ -47,13 +47,11 @@ var options = byName(
 		{name: "temp dir", ignored: "files are made where they belong, and appear there whole"},
 		{name: "outgoing chmod", ignored: "what comes back from a trash has the mode that it had"},
 		{name: "auth digest", ignored: "the login does not show what a password could be guessed from"},
-		{name: "fake super", warn: true, ignored: "owners and groups are kept with uid = root alone, and stored nowhere else; what rsync stored in attributes stays there"},
 		{name: "numeric ids", quiet: "yes", ignored: "owners and groups are numbers, and arrive as they are"},
 		{name: "name converter", warn: true, ignored: "owners and groups are numbers, and arrive as they are"},
 		{name: "proxy protocol", global: true, warn: true, ignored: "hosts allow and hosts deny see the address of the proxy"},
 		{name: "proxy protocol hosts", global: true, warn: true, ignored: "hosts allow and hosts deny see the address of the proxy"},
 		{name: "daemon chroot", global: true, warn: true, ignored: "write paths as they are from the root of this machine"},
-		{name: "incoming chmod", warn: true, ignored: "files have the modes that they have at the source"},
 		{name: "filter", warn: true, ignored: "it protects nothing here; write exclude, or an exclude at the source"},
 		{name: "include", warn: true, ignored: "it excepts nothing from exclude; write the exception into exclude, as + PATTERN"},
 		{name: "include from", warn: true, ignored: "it excepts nothing from exclude; write the exception into exclude, as + PATTERN"},

@@ -50,6 +50,8 @@ type reader struct {
 	// defaults are those at this place; current is the module that we are in, nil for the global section.
 	defaults entries
 	current  *section
+	// groupsOfUsers are read when a rule needs them.
+	groupsOfUsers *userGroups
 }
 
 func newReader(read func(string) ([]byte, error)) *reader {

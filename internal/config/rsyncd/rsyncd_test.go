@@ -48,7 +48,7 @@ func load(t *testing.T, dir, content string) (*receive.Config, []string, error) 
 	t.Helper()
 	file := filepath.Join(dir, "rsyncd.conf")
 	write(t, file, strings.ReplaceAll(content, "DIR", dir))
-	c, problems, err := Load(file)
+	c, problems, err := Load(file, Certificates{})
 	return c, texts(problems, dir), err
 }
 
@@ -85,13 +85,13 @@ path = DIR
 		Name: "backup", Path: dir, Place: place(16), User: &receive.User{UID: 65534, GID: 65534, Groups: []uint32{}},
 		ReadOnlyPlace: place(11), List: true,
 		Rules:   []receive.UserRule{{Pattern: "backup", Place: place(14)}},
-		Secrets: map[string]receive.Secret{"backup": "correct: horse", "www1": "one"},
+		Secrets: map[string]receive.Secret{"backup": "correct: horse", "www1": "one"}, GroupSecrets: map[string]receive.Secret{"group": "x"},
 		Hosts: receive.HostRules{
 			Allow:   receive.Hosts{{Prefix: netip.MustParsePrefix("172.16.1.0/24")}},
 			Deny:    receive.Hosts{{Prefix: netip.MustParsePrefix("0.0.0.0/32")}},
 			Reverse: true, Forward: true,
 		},
-		MaxConnections: 200, Timeout: 600 * time.Second,
+		MaxConnections: 200, Timeout: 600 * time.Second, FakeSuper: true,
 	}
 	second := backup
 	second.Name, second.Place = "nfsbackup", place(18)
@@ -107,7 +107,6 @@ path = DIR
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{
-		`DIR/rsyncd.conf:6: warning: not honoured: "fake super = yes": owners and groups are kept with uid = root alone, and stored nowhere else; what rsync stored in attributes stays there`,
 		`DIR/rsyncd.conf:10: warning: an option without a value, which counts for nothing: "ignore errors": write ignore errors = VALUE, or remove it`,
 		`DIR/rsyncd.conf:13: warning: hosts deny names the address 0.0.0.0 alone, so whoever is not in hosts allow is let in: "0.0.0.0/32": remove the line: with hosts allow alone all others are denied; or write 0.0.0.0/0`,
 	}, problems); diff != "" {
@@ -165,10 +164,11 @@ pth = /x
 path = relative
 read only = perhaps # not sure
 hosts allow = 10.0.0.0/33 300.1.1.1/8 @netgroup
-auth users = joe:deny @guest:deny susan:write
+auth users = joe:deny @no-such-group:deny susan:write
 secrets file = DIR/open
 max connections = many
 exclude = ok [[:alpha:]]
+incoming chmod = D755,u=q
 [b]
 path = /home/%RSYNC_USER_NAME%
 motd file = /etc/motd
@@ -189,18 +189,19 @@ no equals sign
 		`DIR/rsyncd.conf:6: a host that is not understood: "10.0.0.0/33": a network of this kind has at most 32 bits`,
 		`DIR/rsyncd.conf:6: a host that is not understood: "300.1.1.1/8"`,
 		`DIR/rsyncd.conf:6: a host that is not understood: "@netgroup": netgroups are not honoured`,
-		`DIR/rsyncd.conf:7: auth users denies a group, and groups are not honoured: "@guest:deny"`,
+		`DIR/rsyncd.conf:7: auth users denies a group that is not in /etc/group: "@no-such-group:deny"`,
 		`DIR/rsyncd.conf:7: user with a right that is not known: "susan:write"`,
 		`DIR/rsyncd.conf:8: secrets file can be read or written by everybody, so it is refused: "DIR/open": chmod 600 DIR/open`,
 		`DIR/rsyncd.conf:9: max connections is no number: "many"`,
 		`DIR/rsyncd.conf:10: exclude has a pattern that cannot be used: "[[:alpha:]]"`,
-		`DIR/rsyncd.conf:11: module without a path: "b"`,
-		`DIR/rsyncd.conf:12: path has a variable: "/home/%RSYNC_USER_NAME%"`,
-		`DIR/rsyncd.conf:13: notice: not honoured: "motd file = /etc/motd"`,
-		`DIR/rsyncd.conf:14: warning: stands in a module and counts in the global part alone: "port"`,
-		`DIR/rsyncd.conf:15: a module without a name: write [NAME]`,
-		`DIR/rsyncd.conf:16: a line that is neither a module nor name = value: "no equals sign"`,
-		`DIR/rsyncd.conf:17: a file to read that is not absolute: "relative"`,
+		`DIR/rsyncd.conf:11: incoming chmod cannot be used: "D755,u=q": "u=q": write it as D755, u=rw or go-w`,
+		`DIR/rsyncd.conf:12: module without a path: "b"`,
+		`DIR/rsyncd.conf:13: path has a variable: "/home/%RSYNC_USER_NAME%"`,
+		`DIR/rsyncd.conf:14: notice: not honoured: "motd file = /etc/motd"`,
+		`DIR/rsyncd.conf:15: warning: stands in a module and counts in the global part alone: "port"`,
+		`DIR/rsyncd.conf:16: a module without a name: write [NAME]`,
+		`DIR/rsyncd.conf:17: a line that is neither a module nor name = value: "no equals sign"`,
+		`DIR/rsyncd.conf:18: a file to read that is not absolute: "relative"`,
 	} {
 		if !slices.ContainsFunc(problems, func(p string) bool { return strings.HasPrefix(p, want) }) {
 			t.Errorf("not told: %s\n%s", want, strings.Join(problems, "\n"))
@@ -276,12 +277,15 @@ func TestModuleWithoutUsersIsOpenAndSaysSo(t *testing.T) {
 	}
 }
 
-// A rule that cannot be honoured must not open the module.
-func TestModuleOfGroupsAloneLetsNobodyIn(t *testing.T) {
+// A rule that is for nobody must not open the module.
+func TestModuleOfAGroupThatIsMissingLetsNobodyIn(t *testing.T) {
 	dir, _ := files(t)
-	c, _, err := load(t, dir, "[m]\npath = DIR\nauth users = @staff\nsecrets file = DIR/secrets\n")
-	if err != nil || c.Modules[0].Anonymous || len(c.Modules[0].Rules) != 0 {
+	c, problems, err := load(t, dir, "[m]\npath = DIR\nauth users = @no-such-group\nsecrets file = DIR/secrets\n")
+	if err != nil || c.Modules[0].Anonymous || len(c.Modules[0].Rules[0].Members) != 0 {
 		t.Fatalf("%+v %v", c, err)
+	}
+	if len(problems) != 1 || !strings.Contains(problems[0], `group is not in /etc/group, so nobody is let in for it: "@no-such-group"`) {
+		t.Errorf("problems %v", problems)
 	}
 }
 
@@ -295,7 +299,7 @@ func TestUserWithoutAPasswordIsNamed(t *testing.T) {
 
 func TestSingleDirectory(t *testing.T) {
 	dir, secrets := files(t)
-	c, problems, err := Single(dir, secrets)
+	c, problems, err := Single(dir, secrets, Certificates{})
 	if err != nil || len(problems) > 0 {
 		t.Fatalf("%v %v", problems, err)
 	}

@@ -168,6 +168,7 @@ func (b *batch) entry(ctx context.Context, m *wire.Entry) error {
 	if b.Op > transport.UpdateLargeContent || m.Parent && !m.Attr.IsDir() {
 		return fmt.Errorf("an update that must not be: %w", wire.ErrFrame)
 	}
+	m.Attr.Mode = b.c.s.o.Chmod.Apply(m.Attr.Mode)
 	index := -1
 	if !m.Parent {
 		var err error

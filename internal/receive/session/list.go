@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sersync/internal/apply"
-	"sersync/internal/change"
 	"sersync/internal/wire"
 )
 
@@ -101,7 +100,7 @@ func (q *comparison) answer(ctx context.Context, m wire.Message) error {
 }
 
 func (q *comparison) answerDir(ctx context.Context, m *wire.Dir) error {
-	all, err := q.list(ctx, m.Path)
+	all, err := q.list(ctx, m)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -123,8 +122,8 @@ func (q *comparison) answerDir(ctx context.Context, m *wire.Dir) error {
 }
 
 // list is what is in a directory, and the directory itself.
-func (q *comparison) list(ctx context.Context, p change.Path) ([]wire.Listed, error) {
-	at, err := q.at(p)
+func (q *comparison) list(ctx context.Context, m *wire.Dir) ([]wire.Listed, error) {
+	at, err := q.at(m.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -133,20 +132,20 @@ func (q *comparison) list(ctx context.Context, p change.Path) ([]wire.Listed, er
 		return nil, err
 	}
 	defer dir.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+	itself, err := q.entry(ctx, dir, "", m.Xattrs)
+	if err != nil {
 		return nil, err
 	}
-	all := []wire.Listed{{Attr: wire.AttrOf(change.StatOf(&st))}}
+	all := []wire.Listed{itself}
 	for {
 		names, err := dir.Readdirnames(256)
 		for _, name := range names {
 			if apply.Reserved(name) {
 				continue
 			}
-			l, err := q.entry(ctx, dir, name)
+			l, err := q.entry(ctx, dir, name, m.Xattrs)
 			switch {
-			case errors.Is(err, unix.ENOENT) || err == nil && q.hidden(p.Join(name), l.Attr.IsDir()):
+			case errors.Is(err, unix.ENOENT) || err == nil && q.hidden(m.Path.Join(name), l.Attr.IsDir()):
 				continue
 			case err != nil:
 				return nil, err
@@ -162,25 +161,47 @@ func (q *comparison) list(ctx context.Context, p change.Path) ([]wire.Listed, er
 	}
 }
 
-func (q *comparison) entry(ctx context.Context, dir *os.File, name string) (l wire.Listed, err error) {
-	var st unix.Stat_t
-	if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+// entry is one entry of a directory, or with an empty name the directory.
+func (q *comparison) entry(ctx context.Context, dir *os.File, name string, xattrs bool) (l wire.Listed, err error) {
+	tree, fd := q.c.s.tree, int(dir.Fd())
+	st, err := tree.LookAt(fd, name)
+	if err != nil {
 		return l, err
 	}
-	l = wire.Listed{Name: name, Attr: wire.AttrOf(change.StatOf(&st))}
+	l = wire.Listed{Name: name, Attr: wire.AttrOf(st)}
 	switch {
 	case l.Attr.Type() == unix.S_IFLNK:
-		buf := make([]byte, wire.MaxLink)
-		n, err := unix.Readlinkat(int(dir.Fd()), name, buf)
-		if err != nil {
-			return l, err
-		}
-		l.Attr.Link = string(buf[:n])
+		l.Attr.Link, err = tree.LinkAt(fd, name)
 		if q.c.s.o.Munge {
 			l.Attr.Link = strings.TrimPrefix(l.Attr.Link, Munged)
 		}
+		return l, err
 	case q.content && l.Attr.IsRegular():
-		l.Sum, err = wire.SumFile(int(dir.Fd()), name, func(int) error { return ctx.Err() })
+		if l.Sum, err = wire.SumFile(fd, name, func(int) error { return ctx.Err() }); err != nil {
+			return l, err
+		}
+	}
+	if xattrs && (l.Attr.IsDir() || l.Attr.IsRegular()) {
+		err = q.xattrs(fd, &l)
 	}
 	return l, err
+}
+
+// xattrs adds the hash of extended attributes.
+func (q *comparison) xattrs(dir int, l *wire.Listed) error {
+	all, err := q.c.s.tree.XattrsAt(dir, l.Name, l.Attr.Mode)
+	if errors.Is(err, os.ErrPermission) {
+		l.Unreadable = true
+		return nil
+	}
+	l.Xattrs = q.c.s.facts().SumXattrs(xattrsOf(all))
+	return err
+}
+
+func xattrsOf(all []apply.Xattr) []wire.Xattr {
+	var sent []wire.Xattr
+	for _, x := range all {
+		sent = append(sent, wire.Xattr{Name: x.Name, Value: []byte(x.Value)})
+	}
+	return sent
 }

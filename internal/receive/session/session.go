@@ -18,6 +18,7 @@ import (
 
 	"sersync/internal/apply"
 	"sersync/internal/filter"
+	"sersync/internal/perm"
 	"sersync/internal/transport"
 	"sersync/internal/wire"
 )
@@ -32,6 +33,8 @@ type Options struct {
 	Exclude *filter.Filter
 	// Munge makes symlinks useless here, as rsync does: what they hold gets Munged in front.
 	Munge bool
+	// Chmod is done to the mode of all that comes in.
+	Chmod perm.Chmod
 	// Timeout ends a connection over which nothing comes or goes while a batch is on its way. Default 1 min.
 	Timeout time.Duration
 	// SyncEvery and SyncBytes are after which time, and how much content, what was changed is brought to the disk. Defaults 5 s, 256 MiB.
@@ -184,7 +187,10 @@ func (s *Server) unsure() {
 
 // facts are what the directory can store.
 func (s *Server) facts() wire.Facts {
-	return wire.Facts{Owners: s.tree.Owners(), Granularity: s.tree.Granularity()}
+	return wire.Facts{
+		Owners: s.tree.Owners(), SetID: s.tree.SetID(), Xattrs: s.tree.Xattrs(), Fake: s.tree.FakeSuper(),
+		Granularity: s.tree.Granularity(), Chmod: s.o.Chmod,
+	}
 }
 
 // refused is a state of the target for the sender.

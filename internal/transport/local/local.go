@@ -21,10 +21,8 @@ import (
 type Options struct {
 	// Dir is the directory, which must exist.
 	Dir string
-	// Durable is that of native.Options.
-	Durable bool
-	// Trash is that of native.Options.
-	Trash bool
+	// Durable, Xattrs and Trash are those of native.Options.
+	Durable, Xattrs, Trash bool
 	// Program is the version of this program.
 	Program string
 	Log     *slog.Logger
@@ -56,7 +54,7 @@ type fileID struct{ dev, ino uint64 }
 func New(o Options) *Transport {
 	t := &Transport{o: o}
 	t.ctx, t.closing = context.WithCancel(context.Background())
-	t.Transport = native.New(native.Options{Dial: t.dial, Target: o.Dir, Durable: o.Durable, Trash: o.Trash, Program: o.Program, Log: o.Log})
+	t.Transport = native.New(native.Options{Dial: t.dial, Target: o.Dir, Durable: o.Durable, Xattrs: o.Xattrs, Trash: o.Trash, Program: o.Program, Log: o.Log})
 	return t
 }
 

@@ -27,6 +27,7 @@ type rig struct {
 	address  string
 	listener net.Listener
 	login    *channel.Server
+	tree     apply.Options
 	serving  sync.WaitGroup
 
 	mu     sync.Mutex
@@ -40,11 +41,15 @@ const secret = "open sesame"
 func newRig(t testing.TB) *rig { return newRigOf(t, t.TempDir(), session.Options{}) }
 
 func newRigOf(t testing.TB, dir string, o session.Options) *rig {
-	r := &rig{TB: t, dir: dir}
+	return newRigWith(t, dir, apply.Options{Owners: true, Devices: true, SetID: true}, o)
+}
+
+func newRigWith(t testing.TB, dir string, tree apply.Options, o session.Options) *rig {
+	r := &rig{TB: t, dir: dir, tree: tree}
 	var err error
 	r.login, err = channel.NewServer(func(context.Context, string, string, net.Addr) (channel.Access, error) {
 		return channel.Access{Secret: []byte(secret)}, nil
-	}, nil)
+	}, channel.Certificates{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +78,7 @@ func newRigOf(t testing.TB, dir string, o session.Options) *rig {
 
 // start starts the server of the directory.
 func (r *rig) start(o session.Options) {
-	tree, err := apply.Open(r.dir, apply.Options{Owners: true, Devices: true, SetID: true})
+	tree, err := apply.Open(r.dir, r.tree)
 	if err != nil {
 		r.Fatal(err)
 	}

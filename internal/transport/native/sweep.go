@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 
 	"sersync/internal/change"
@@ -38,6 +36,8 @@ type sweep struct {
 	exclude *filter.Filter
 	bound   *rate.Limiter
 	spoke   time.Time
+	// xattrs: extended attributes are compared, too.
+	xattrs bool
 	// unread are files whose content could not be read; unknown says so of the first one.
 	unread  map[change.Path]struct{}
 	unknown *transport.Error
@@ -91,7 +91,7 @@ func (t *Transport) Sweep(ctx context.Context, s transport.Sweep, yield func(tra
 	}
 	w := &sweep{
 		Sweep: s, c: c, root: root, looks: root.Looks(), yield: yield, exclude: exclude, bound: bound(s.Rate), news: make(chan struct{}, 1),
-		unread: map[change.Path]struct{}{},
+		unread: map[change.Path]struct{}{}, xattrs: c.facts.Xattrs && (s.Content || t.o.Xattrs),
 	}
 	defer w.looks.Close()
 	c.listen(w.take)
@@ -216,7 +216,7 @@ func (w *sweep) ask(ctx context.Context, q question) error {
 	m := &wire.Dir{Path: q.path, All: q.extra}
 	if !q.extra {
 		var err error
-		if q.here, err = w.list(ctx, q.path); scan.NotThere(err) {
+		if q.here, m.Xattrs, err = w.list(ctx, q.path); scan.NotThere(err) {
 			return nil // it went: an event tells of it
 		} else if err != nil {
 			return &transport.Error{Kind: transport.Broken, Err: fmt.Errorf("list directory %q: %w", string(q.path), err)}
@@ -239,88 +239,6 @@ func (w *sweep) below(q *question) {
 			w.todo = append(w.todo, question{path: q.path.Join(l.Name)})
 		}
 	}
-}
-
-// list is what the source has in a directory, and the directory itself.
-func (w *sweep) list(ctx context.Context, p change.Path) ([]wire.Listed, error) {
-	dir, err := w.root.OpenDir(p)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
-		return nil, err
-	}
-	all := []wire.Listed{{Attr: wire.AttrOf(change.StatOf(&st))}}
-	for {
-		names, end := dir.Readdirnames(256)
-		for _, name := range names {
-			at := p.Join(name)
-			var st unix.Stat_t
-			if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); errors.Is(err, unix.ENOENT) {
-				continue
-			} else if err != nil {
-				return nil, err
-			}
-			l := wire.Listed{Name: name, Attr: wire.AttrOf(change.StatOf(&st))}
-			if w.left(at, l.Attr.IsDir()) {
-				continue
-			}
-			if l.Attr.Type() == unix.S_IFLNK {
-				if l.Attr.Link, err = w.looks.Readlink(at); err != nil {
-					continue
-				}
-			}
-			if w.Content && l.Attr.IsRegular() {
-				l.Sum, err = wire.SumFile(int(dir.Fd()), name, func(n int) error { return w.pace(ctx, n) })
-				switch {
-				case scan.NotThere(err):
-					continue
-				case err != nil && ctx.Err() != nil:
-					return nil, err
-				case err != nil:
-					w.cannotRead(at, err)
-				}
-			}
-			all = append(all, l)
-		}
-		if end == io.EOF {
-			return all, nil
-		}
-		if end != nil {
-			return nil, end
-		}
-	}
-}
-
-// cannotRead keeps that the content of a file is not known. The others are compared all the same.
-func (w *sweep) cannotRead(p change.Path, err error) {
-	if len(w.unread) == 0 {
-		w.unknown = &transport.Error{Kind: transport.Broken, Err: fmt.Errorf("compare %q by content: %w", string(p), err)}
-	}
-	w.unread[p] = struct{}{}
-}
-
-// pace waits while content is read faster than it may be, and tells the target now and then that we are there.
-func (w *sweep) pace(ctx context.Context, n int) error {
-	if err := w.bound.WaitN(ctx, n); err != nil {
-		return err
-	}
-	if time.Since(w.spoke) < aliveEvery {
-		return nil
-	}
-	w.spoke = time.Now()
-	return errors.Join(w.c.w.Write(&wire.Alive{}), w.c.w.Flush())
-}
-
-// left reports whether a path is left out of the comparison.
-func (w *sweep) left(p change.Path, dir bool) bool {
-	kind := filter.File
-	if dir {
-		kind = filter.Dir
-	}
-	return !w.exclude.Verdict(p, kind).Keep
 }
 
 // answer waits for the answer to the oldest question, and tells what it says. It reports whether nothing more will come.
@@ -444,7 +362,7 @@ func (w *sweep) tellHere(q *question, before func(name string) bool) error {
 }
 
 func (w *sweep) same(a, b wire.Listed) bool {
-	return w.c.facts.Canon(a.Attr) == w.c.facts.Canon(b.Attr) && a.Sum == b.Sum
+	return w.c.facts.Canon(a.Attr) == w.c.facts.Canon(b.Attr) && a.Sum == b.Sum && (a.Xattrs == b.Xattrs || a.Unreadable || b.Unreadable)
 }
 
 func (w *sweep) differs(dir change.Path, l wire.Listed, missing bool) error {

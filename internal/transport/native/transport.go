@@ -28,6 +28,8 @@ type Options struct {
 	Durable bool
 	// Trash: what goes on the target is moved to its trash.
 	Trash bool
+	// Xattrs: comparisons are of extended attributes, too. They are in any case when they are by content.
+	Xattrs bool
 	// Settle is how long a receiver that we lost may go on with what it has, where none keeps the sessions of a target apart: over
 	// ssh each connection has a process of its own. 0 is not at all.
 	Settle time.Duration
@@ -339,6 +341,12 @@ func (t *Transport) Check(ctx context.Context) (transport.Facts, error) {
 	f := transport.Facts{Here: "sersync " + t.o.Program, There: "sersync " + printable(c.program)}
 	if !c.facts.Owners {
 		f.Limits = append(f.Limits, "it sets no owners: files belong to the user of the module; set uid = root in its configuration for that")
+	}
+	if c.facts.Fake {
+		f.Limits = append(f.Limits, "it stores owners, modes, devices and symlinks beside the files (fake super): it is a backup, not a tree to use")
+	}
+	if len(c.facts.Chmod) > 0 {
+		f.Limits = append(f.Limits, "it changes modes: incoming chmod of its module")
 	}
 	if c.facts.Granularity > 1 {
 		f.Limits = append(f.Limits, fmt.Sprintf("its file system stores times in steps of %v", time.Duration(c.facts.Granularity)))
