@@ -33,6 +33,8 @@ type batch struct {
 	moves []move
 	// refusal is why nothing more is done.
 	refusal *wire.Refused
+	// awaited: the sender waits for what becomes of the path at hand, as it has offered it.
+	awaited bool
 	changed bool
 	bytes   int64
 	// held is about how much memory is kept of what came in.
@@ -159,6 +161,7 @@ func (b *batch) entry(ctx context.Context, m *wire.Entry) error {
 	if b.Op > transport.UpdateLargeContent || m.Parent && !m.Attr.IsDir() {
 		return fmt.Errorf("an update that must not be: %w", wire.ErrFrame)
 	}
+	b.awaited = m.Attr.IsRegular() && !m.Inline
 	index := -1
 	if !m.Parent {
 		var err error
@@ -240,7 +243,7 @@ func (b *batch) file(ctx context.Context, m *wire.Entry, index int) error {
 	case same && (m.Inline || !b.byContent()):
 		done, err := tree.Put(m.Path, a, b.Keep)
 		if err == nil && !done.Changed && !m.Inline && len(done.Limits) == 0 {
-			return b.c.put(&wire.Result{Index: index})
+			return b.result(&wire.Result{Index: index})
 		}
 		return b.outcome(index, false, done, err)
 	case !m.Inline:
@@ -295,12 +298,12 @@ func (b *batch) outcome(index int, sent bool, done apply.Done, err error) error 
 		return nil
 	}
 	if done.Changed || sent {
-		if err := b.c.put(m); err != nil {
+		if err := b.result(m); err != nil {
 			return err
 		}
 	}
 	if len(done.Limits) > 0 {
-		return b.c.put(&wire.Result{Index: index, Outcome: wire.Limited, Text: cut(errors.Join(done.Limits...).Error())})
+		return b.result(&wire.Result{Index: index, Outcome: wire.Limited, Text: cut(errors.Join(done.Limits...).Error())})
 	}
 	return nil
 }
@@ -315,7 +318,7 @@ func (b *batch) failed(index int, err error) error {
 	}
 	if errors.Is(err, apply.ErrDevices) {
 		// It is told, and nobody tries for ever.
-		return b.c.put(&wire.Result{Index: index, Outcome: wire.Limited, Text: cut(err.Error())})
+		return b.result(&wire.Result{Index: index, Outcome: wire.Limited, Text: cut(err.Error())})
 	}
 	outcome := wire.Failed
 	switch apply.KindOf(err) {
@@ -325,10 +328,19 @@ func (b *batch) failed(index int, err error) error {
 	if err == errExcluded {
 		outcome = wire.Stuck
 	}
-	return b.c.put(&wire.Result{Index: index, Outcome: outcome, Text: cut(err.Error())})
+	return b.result(&wire.Result{Index: index, Outcome: outcome, Text: cut(err.Error())})
+}
+
+// result says what became of a path, at the end of the batch unless that is awaited: each word wakes two processes and the sender.
+func (b *batch) result(m *wire.Result) error {
+	if b.awaited {
+		return b.c.put(m)
+	}
+	return b.c.putLate(m)
 }
 
 func (b *batch) remove(m *wire.Remove) error {
+	b.awaited = false
 	index, err := b.next()
 	switch {
 	case err != nil:
