@@ -23,6 +23,9 @@ import (
 //
 // What is dearer on xfs and btrfs is the second syncfs. It is worth it: when the power was lost after a rename, a new file was without content
 // on all three, and on xfs also one that had been replaced. O_TMPFILE leaves nothing behind that tells.
+//
+// On the disk the unlink is what is dear: 150 µs for the median of 10,000 old versions after their syncfs, 780 on the average, against 9 and 49 for
+// the exchange and 230 and 1170 for the rename. So nobody may wait for those unlinks: see maxWaiting.
 func BenchmarkWays(b *testing.B) {
 	ways := []struct {
 		name string

@@ -40,7 +40,7 @@ const (
 	// a transaction is written costs more than the transaction.
 	mapped = 64 << 20
 	// growth is how much larger than needed the file is made, in bytes.
-	growth = 1 << 20
+	growth = 64 << 10
 )
 
 // store is the file of a journal: a B+tree whose transactions are all there or not at all, after a power cut too.

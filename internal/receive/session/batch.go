@@ -34,6 +34,8 @@ type batch struct {
 	moves []move
 	// refusal is why nothing more is done.
 	refusal *wire.Refused
+	// awaited: the sender waits for what becomes of the path at hand, as it has offered it.
+	awaited bool
 	// changed: something here may be another one now; noted: whoever syncs knows.
 	changed, noted bool
 	bytes          int64
@@ -169,6 +171,7 @@ func (b *batch) entry(ctx context.Context, m *wire.Entry) error {
 		return fmt.Errorf("an update that must not be: %w", wire.ErrFrame)
 	}
 	m.Attr.Mode = b.c.s.o.Chmod.Apply(m.Attr.Mode)
+	b.awaited = m.Attr.IsRegular() && !m.Inline
 	index := -1
 	if !m.Parent {
 		var err error
@@ -261,7 +264,7 @@ func (b *batch) file(ctx context.Context, m *wire.Entry, index int) error {
 	case same && (m.Inline || !b.byContent()):
 		done, err := tree.Put(m.Path, a, b.old())
 		if err == nil && !done.Changed && !m.Inline && len(done.Limits) == 0 {
-			return b.c.put(&wire.Result{Index: index})
+			return b.result(&wire.Result{Index: index})
 		}
 		return b.outcome(index, false, done, err)
 	case !m.Inline:
@@ -329,12 +332,12 @@ func (b *batch) outcome(index int, sent bool, done apply.Done, err error) error 
 		return nil
 	}
 	if done.Changed || sent {
-		if err := b.c.put(m); err != nil {
+		if err := b.result(m); err != nil {
 			return err
 		}
 	}
 	if len(done.Limits) > 0 {
-		return b.c.put(&wire.Result{Index: index, Outcome: wire.Limited, Text: cut(errors.Join(done.Limits...).Error())})
+		return b.result(&wire.Result{Index: index, Outcome: wire.Limited, Text: cut(errors.Join(done.Limits...).Error())})
 	}
 	return nil
 }
@@ -353,7 +356,7 @@ func (b *batch) failed(index int, err error) error {
 	}
 	if errors.Is(err, apply.ErrDevices) {
 		// It is told, and nobody tries for ever.
-		return b.c.put(&wire.Result{Index: index, Outcome: wire.Limited, Text: cut(err.Error())})
+		return b.result(&wire.Result{Index: index, Outcome: wire.Limited, Text: cut(err.Error())})
 	}
 	outcome := wire.Failed
 	switch apply.KindOf(err) {
@@ -363,10 +366,19 @@ func (b *batch) failed(index int, err error) error {
 	if err == errExcluded || err == errTrash {
 		outcome = wire.Stuck
 	}
-	return b.c.put(&wire.Result{Index: index, Outcome: outcome, Text: cut(err.Error())})
+	return b.result(&wire.Result{Index: index, Outcome: outcome, Text: cut(err.Error())})
+}
+
+// result says what became of a path, at the end of the batch unless that is awaited: each word wakes two processes and the sender.
+func (b *batch) result(m *wire.Result) error {
+	if b.awaited {
+		return b.c.put(m)
+	}
+	return b.c.putLate(m)
 }
 
 func (b *batch) remove(m *wire.Remove) error {
+	b.awaited = false
 	index, err := b.next()
 	switch {
 	case err != nil:

@@ -28,6 +28,7 @@ type conn struct {
 	batches uint64       // guarded by mu
 	recent  []ended      // guarded by mu
 	w       *wire.Writer // guarded by mu
+	awaited bool         // guarded by mu: what waits to be written is more than putLate wrote
 	spoke   time.Time    // guarded by mu: when something was written last
 }
 
@@ -150,9 +151,9 @@ func (c *conn) hello() (m *wire.Hello, version int, err error) {
 	return m, version, err
 }
 
-// read reads a message. What is to be said is said before that waits.
+// read reads a message. What is to be said is said before that waits, but for what may be late.
 func (c *conn) read() (wire.Message, error) {
-	if !c.r.Buffered() {
+	if !c.r.Buffered() && c.isAwaited() {
 		if err := c.flush(); err != nil {
 			return nil, err
 		}
@@ -160,8 +161,22 @@ func (c *conn) read() (wire.Message, error) {
 	return c.r.Read()
 }
 
-// put writes a message that may wait.
+func (c *conn) isAwaited() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.awaited
+}
+
+// put writes a message that may wait until the sender is waited for.
 func (c *conn) put(m wire.Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.awaited = true
+	return c.w.Write(m)
+}
+
+// putLate writes a message that may wait until another one goes.
+func (c *conn) putLate(m wire.Message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.w.Write(m)
@@ -170,6 +185,7 @@ func (c *conn) put(m wire.Message) error {
 func (c *conn) flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.awaited = false
 	c.spoke = time.Now()
 	return c.w.Flush()
 }

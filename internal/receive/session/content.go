@@ -119,6 +119,7 @@ func (b *batch) content(ctx context.Context, first wire.Message) error {
 	b.wanted = b.wanted[1:]
 	defer w.close()
 	defer b.release(&w.entry)
+	b.awaited = true
 	in := &stream{b: b, next: first}
 	done, sent, err := b.build(ctx, &w, in)
 	b.bytes += in.bytes
@@ -128,7 +129,7 @@ func (b *batch) content(ctx context.Context, first wire.Message) error {
 	case errors.Is(err, wire.ErrFrame), errors.Is(err, delta.ErrMalformed):
 		return err
 	case errors.Is(err, errCut), err == nil && !sent && !done.Changed && len(done.Limits) == 0:
-		err = b.c.put(&wire.Result{Index: w.index})
+		err = b.result(&wire.Result{Index: w.index})
 	default:
 		err = b.outcome(w.index, sent, done, err)
 	}
