@@ -10,6 +10,9 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+
+	"sersync/internal/daemon"
+	"sersync/internal/receive"
 )
 
 // app is what all commands share.
@@ -26,6 +29,10 @@ func Main(ctx context.Context, args []string, out, err io.Writer) int {
 
 // dispatch tells the two forms apart: with a command word it is ours, without one that of 2.5.4.
 func (a *app) dispatch(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == receiveProcess {
+		// There is one for each module: what commands take in memory is too much for it.
+		return receive.Child(args[1:], daemon.ReceivePlugs(Version))
+	}
 	root := a.commands()
 	words := operands(args)
 	switch {
@@ -83,7 +90,7 @@ func (a *app) commands() *cobra.Command {
 	root.AddCommand(
 		a.run(), a.sync(), a.check(), a.doctor(), a.explained(), a.verify(),
 		a.status(), a.wait(), a.sweep(), a.pause(), a.resume(), a.deletes(), a.undelete(), a.failed(), a.hooks(), a.events(), a.logLevel(),
-		a.receive(), a.receiveProcess(), a.convert(), a.watch(), a.service(), a.torture(), a.version(),
+		a.receive(), a.convert(), a.watch(), a.service(), a.torture(), a.version(),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

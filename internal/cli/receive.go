@@ -56,16 +56,6 @@ Sender and receiver know each other by the secret of a user. With --cert and --k
 	return c
 }
 
-func (a *app) receiveProcess() *cobra.Command {
-	return &cobra.Command{
-		Use:    receiveProcess,
-		Hidden: true,
-		RunE: func(_ *cobra.Command, args []string) error {
-			return receive.Child(args, daemon.ReceivePlugs(Version))
-		},
-	}
-}
-
 // load reads the configuration that the flags name.
 func (f receiveFlags) load() (*receive.Config, []config.Problem, error) {
 	read := func() (*receive.Config, []config.Problem, error) { return rsyncdconf.Load(f.config, f.certificates) }

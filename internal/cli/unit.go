@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -29,14 +30,14 @@ type unit struct {
 }
 
 var (
-	unitName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$`)
+	unitName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$`) })
 	// unitProgram has no letter that means something to systemd.
-	unitProgram = regexp.MustCompile(`^/[A-Za-z0-9/_.+,=-]*$`)
+	unitProgram = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^/[A-Za-z0-9/_.+,=-]*$`) })
 )
 
 // checkName refuses what is no name of a service.
 func checkName(name string) error {
-	if !unitName.MatchString(name) || strings.HasSuffix(name, ".service") {
+	if !unitName().MatchString(name) || strings.HasSuffix(name, ".service") {
 		return fail(exitUsage, fmt.Sprintf("%s is no name of a service", quote(name)), "letters, digits, and _ . : - within; without .service")
 	}
 	return nil
@@ -65,7 +66,7 @@ func newUnit(name, file string) (unit, error) {
 
 // settle refuses what a unit cannot say, and finds out what it may not take away from this configuration.
 func (u *unit) settle(cfg *config.Config) error {
-	if !unitProgram.MatchString(u.program) {
+	if !unitProgram().MatchString(u.program) {
 		return fail(exitError, fmt.Sprintf("a unit cannot start %s", quote(u.program)), "put the program where the name is plain, as /usr/local/bin/sersync")
 	}
 	odd := func(r rune) bool { return unicode.IsControl(r) || strings.ContainsRune(`"\`, r) }

@@ -9,14 +9,15 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"sersync/internal/hook"
 )
 
-var hookName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+var hookName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`) })
 
 func checkHookName(s string) error {
-	if !hookName.MatchString(s) {
+	if !hookName().MatchString(s) {
 		return errors.New("use letters, digits, -, _ and ., at most 64 of them")
 	}
 	return nil
@@ -112,7 +113,9 @@ func checkHookURL(u HookURL) (what, value string, err error) {
 }
 
 // interpreter matches programs that run the file that they are given.
-var interpreter = regexp.MustCompile(`^(sh|bash|dash|ash|zsh|ksh|mksh|csh|tcsh|fish|(python|perl|php|ruby|lua|tclsh|node)[0-9.]*|nodejs|expect|env|nice|nohup|setsid|sudo)$`)
+var interpreter = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(sh|bash|dash|ash|zsh|ksh|mksh|csh|tcsh|fish|(python|perl|php|ruby|lua|tclsh|node)[0-9.]*|nodejs|expect|env|nice|nohup|setsid|sudo)$`)
+})
 
 // executes says what a command makes of a path behind it that it should not; empty when nothing is known against it. The path
 // is one word of a shell, which is not parsed.
@@ -120,7 +123,7 @@ func executes(prefix string) string {
 	words, err := splitWords(prefix)
 	switch {
 	case err != nil:
-	case len(words) == 0, len(words) == 1 && interpreter.MatchString(filepath.Base(words[0])):
+	case len(words) == 0, len(words) == 1 && interpreter().MatchString(filepath.Base(words[0])):
 		return "execute each file that arrives"
 	case words[len(words)-1] == "-c", slices.Contains([]string{"eval", "ssh", "su"}, filepath.Base(words[0])):
 		return "execute the name of each file that arrives"

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -192,10 +191,10 @@ func (t *Transport) output(ctx context.Context, s *spawner, env []string, path s
 	return out.String(), nil
 }
 
-var versionLine = regexp.MustCompile(`^rsync +version v?(\S+) +protocol version \d+`)
+var versionLine = pattern(`^rsync +version v?(\S+) +protocol version \d+`)
 
 func versionOf(out string) string {
-	if m := versionLine.FindStringSubmatch(out); m != nil {
+	if m := versionLine().FindStringSubmatch(out); m != nil {
 		return m[1]
 	}
 	return ""

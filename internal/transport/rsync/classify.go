@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"sersync/internal/change"
@@ -71,48 +72,53 @@ func (c *classifier) output(line []byte) {
 	}
 }
 
+// pattern is compiled when it is first needed: most processes of this program run no rsync.
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
+
 var (
-	errnoAtEnd  = regexp.MustCompile(`(?s)^(.*?)(?: failed)?: [^":]+ \((\d+)\)$`)
-	deleteFile  = regexp.MustCompile(`^rsync: (?:\[\w+\] )?delete_file: (?:unlink|rmdir|make_backup)\((.*)\) failed: `)
-	setACL      = regexp.MustCompile(`^rsync: (?:\[\w+\] )?set_acl: sys_acl_set_file\((.*), ACL_TYPE_\w+\): `)
-	unverified  = regexp.MustCompile(`^(WARNING|ERROR): (.*) failed verification -- update .*\.$`)
-	makeWay     = regexp.MustCompile(`^(?:rsync: (?:\[\w+\] )?)?could not make way for [^:]*: (.*)$`)
-	attributes  = regexp.MustCompile(`^rsync: (?:\[\w+\] )?(?:failed to set (?:times|permissions) on|failed to write xattr |ch(?:own|grp)|rsync_xal_set: l?setxattr\()`)
-	summary     = regexp.MustCompile(`^rsync (?:error|warning): .*\(code \d+\)`)
-	harmless    = regexp.MustCompile(`^(?:file has vanished: "|WARNING: parent dir is absent in the file list: |\*\*\* Skipping any contents from this failed directory|(?:WARNING: .* failed verification -- update .* \(will try again\)\.$))`)
-	senderStats = regexp.MustCompile(`^rsync: (?:\[sender\] )?(?:link_stat|readlink_stat|lstat) `)
+	errnoAtEnd  = pattern(`(?s)^(.*?)(?: failed)?: [^":]+ \((\d+)\)$`)
+	deleteFile  = pattern(`^rsync: (?:\[\w+\] )?delete_file: (?:unlink|rmdir|make_backup)\((.*)\) failed: `)
+	setACL      = pattern(`^rsync: (?:\[\w+\] )?set_acl: sys_acl_set_file\((.*), ACL_TYPE_\w+\): `)
+	unverified  = pattern(`^(WARNING|ERROR): (.*) failed verification -- update .*\.$`)
+	makeWay     = pattern(`^(?:rsync: (?:\[\w+\] )?)?could not make way for [^:]*: (.*)$`)
+	attributes  = pattern(`^rsync: (?:\[\w+\] )?(?:failed to set (?:times|permissions) on|failed to write xattr |ch(?:own|grp)|rsync_xal_set: l?setxattr\()`)
+	summary     = pattern(`^rsync (?:error|warning): .*\(code \d+\)`)
+	harmless    = pattern(`^(?:file has vanished: "|WARNING: parent dir is absent in the file list: |\*\*\* Skipping any contents from this failed directory|(?:WARNING: .* failed verification -- update .* \(will try again\)\.$))`)
+	senderStats = pattern(`^rsync: (?:\[sender\] )?(?:link_stat|readlink_stat|lstat) `)
 )
 
 // message reads a line of standard error.
 func (c *classifier) message(line string) {
 	raw := []byte(line)
-	if line == "" || summary.MatchString(line) {
+	if line == "" || summary().MatchString(line) {
 		return
 	}
 	c.explained = true
 	switch {
-	case harmless.MatchString(line):
-	case inTrash.MatchString(line):
+	case harmless().MatchString(line):
+	case inTrash().MatchString(line):
 		// When it kept something from going there, rsync says so of that path as well.
 	case strings.HasPrefix(line, notEmpty):
 		if !c.exact {
 			c.fail(line, 0, c.names.of(unescape(raw[len(notEmpty):])))
 		}
-	case deleteFile.MatchString(line):
-		c.fail(line, errnoOf(line), c.names.of(unescape(deleteFile.FindSubmatch(raw)[1])))
-	case unverified.MatchString(line):
-		c.fail(line, 0, c.names.of(unescape(unverified.FindSubmatch(raw)[2])))
-	case makeWay.MatchString(line):
-		inTheWay := c.names.of(unescape(makeWay.FindSubmatch(raw)[1]))
+	case deleteFile().MatchString(line):
+		c.fail(line, errnoOf(line), c.names.of(unescape(deleteFile().FindSubmatch(raw)[1])))
+	case unverified().MatchString(line):
+		c.fail(line, 0, c.names.of(unescape(unverified().FindSubmatch(raw)[2])))
+	case makeWay().MatchString(line):
+		inTheWay := c.names.of(unescape(makeWay().FindSubmatch(raw)[1]))
 		c.fail(line, 0, inTheWay)
 		for _, p := range inTheWay {
 			c.blocked[p] = true
 		}
-	case setACL.MatchString(line):
-		c.limit(line, c.names.of(unescape(setACL.FindSubmatch(raw)[1])))
-	case attributes.MatchString(line) && cannotStore(errnoOf(line)):
+	case setACL().MatchString(line):
+		c.limit(line, c.names.of(unescape(setACL().FindSubmatch(raw)[1])))
+	case attributes().MatchString(line) && cannotStore(errnoOf(line)):
 		c.limit(line, c.names.stored(raw))
-	case senderStats.MatchString(line) && !c.removal && (errnoOf(line) == syscall.ENOTDIR || errnoOf(line) == syscall.ENOENT):
+	case senderStats().MatchString(line) && !c.removal && (errnoOf(line) == syscall.ENOTDIR || errnoOf(line) == syscall.ENOENT):
 		// It is not there any more, as a file that has vanished.
 	case errnoOf(line) != 0:
 		c.fail(line, errnoOf(line), c.names.quoted(raw))
@@ -177,7 +183,7 @@ func (c *classifier) report(r *transport.Report) {
 
 // errnoOf is the error number at the end of a message; 0 when there is none.
 func errnoOf(line string) syscall.Errno {
-	m := errnoAtEnd.FindStringSubmatch(line)
+	m := errnoAtEnd().FindStringSubmatch(line)
 	if m == nil {
 		return 0
 	}
@@ -191,7 +197,7 @@ func errnoOf(line string) syscall.Errno {
 // lineError is a message as an error. It stays as rsync wrote it, with odd bytes escaped.
 func lineError(line string, errno syscall.Errno) error {
 	line = strings.TrimPrefix(line, "rsync: ")
-	if m := errnoAtEnd.FindStringSubmatch(line); m != nil && errno != 0 {
+	if m := errnoAtEnd().FindStringSubmatch(line); m != nil && errno != 0 {
 		return fmt.Errorf("%s: %w", m[1], errno)
 	}
 	return errors.New(line)

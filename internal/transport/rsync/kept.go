@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +27,7 @@ const trashRoot = change.Path(filter.TrashName)
 // undone, and what leaves files out is no matter of undelete.
 var (
 	backLetters = "HAXz46"
-	backWords   = regexp.MustCompile(`^--(hard-links|acls|xattrs|numeric-ids|compress|remote-option=.*|rsync-path=.*|address=.*|protocol=.*|max-alloc=.*)$`)
+	backWords   = pattern(`^--(hard-links|acls|xattrs|numeric-ids|compress|remote-option=.*|rsync-path=.*|address=.*|protocol=.*|max-alloc=.*)$`)
 )
 
 // backParams are the options of a run that reads from the target.
@@ -37,7 +36,7 @@ func (o *Options) backParams() []string {
 	for i := 0; i < len(o.Params); i++ {
 		p := o.Params[i]
 		switch {
-		case backWords.MatchString(p), strings.HasPrefix(p, "-M") && len(p) > 2:
+		case backWords().MatchString(p), strings.HasPrefix(p, "-M") && len(p) > 2:
 			args = append(args, p)
 		case len(p) > 1 && p[0] == '-' && p[1] != '-':
 			for _, letter := range p[1:] {
@@ -145,8 +144,8 @@ func (t *Transport) entries(ctx context.Context, s *spawner, paths []change.Path
 // directory is there, and not of those that have a file above them.
 func onlyMissing(stderr string) bool {
 	for line := range strings.SplitSeq(stderr, "\n") {
-		missing := senderStats.MatchString(line) && (errnoOf(line) == unix.ENOTDIR || errnoOf(line) == unix.ENOENT)
-		if line != "" && !missing && !summary.MatchString(line) {
+		missing := senderStats().MatchString(line) && (errnoOf(line) == unix.ENOTDIR || errnoOf(line) == unix.ENOENT)
+		if line != "" && !missing && !summary().MatchString(line) {
 			return false
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -208,10 +207,10 @@ func (q *prober) list(ctx context.Context) (time.Time, error) {
 }
 
 // listing is a line of --list-only, with the size as any version writes it.
-var listing = regexp.MustCompile(`(?m)^-\S{9}\s+[0-9,.]+ (\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) `)
+var listing = pattern(`(?m)^-\S{9}\s+[0-9,.]+ (\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) `)
 
 func listedTime(out string) (time.Time, error) {
-	m := listing.FindStringSubmatch(out)
+	m := listing().FindStringSubmatch(out)
 	if m == nil {
 		return time.Time{}, fmt.Errorf("find the time in the listing %q", out)
 	}

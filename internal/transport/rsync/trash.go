@@ -27,7 +27,7 @@ func trashOptions(now time.Time) []string {
 
 // inTrash are messages about a path in the trash. Those about a quoted one may be about its attributes only: they are
 // of no matter there.
-var inTrash = regexp.MustCompile(`^rsync: (?:\[\w+\] )?(?:backup mkdir ` + regexp.QuoteMeta(filter.TrashName) +
+var inTrash = pattern(`^rsync: (?:\[\w+\] )?(?:backup mkdir ` + regexp.QuoteMeta(filter.TrashName) +
 	`/|[^"]*"(?:[^"]*/)?` + regexp.QuoteMeta(filter.TrashName) + `/)`)
 
 // trashFailed reports whether a run ended because the trash could not be used.

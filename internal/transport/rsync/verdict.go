@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -168,12 +167,12 @@ func (e ending) sshState() (transport.Kind, string) {
 	return transport.Away, ""
 }
 
-var receiverCode = regexp.MustCompile(`(?m)^rsync error: .* \(code (\d+)\) at .* \[Receiver=`)
+var receiverCode = pattern(`(?m)^rsync error: .* \(code (\d+)\) at .* \[Receiver=`)
 
 // trueCode is the exit code of the other side, when it ended before its work and said so: the cut
 // connection that it leaves may be what this side ends with.
 func (e ending) trueCode() int {
-	if m := receiverCode.FindStringSubmatch(e.stderr); m != nil && (e.code == exitSocket || e.code == exitStream) {
+	if m := receiverCode().FindStringSubmatch(e.stderr); m != nil && (e.code == exitSocket || e.code == exitStream) {
 		if code, err := strconv.Atoi(m[1]); err == nil {
 			return code
 		}
