@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // Type is the first byte of a frame.
@@ -31,17 +32,38 @@ var ErrFrame = errors.New("a frame that must not be")
 
 // Writer writes frames through a buffer. It is for one goroutine.
 type Writer struct {
-	w    io.Writer
-	buf  []byte
-	sent int64
-	err  error
+	w io.Writer
+	// packer is w, where that is one: it gets what is gathered with room for its header in front.
+	packer *Packer
+	room   int
+	// buf is empty, or room and what is gathered; small is what it was before it was exchanged.
+	buf, small []byte
+	sent       int64
+	err        error
 }
 
 // flushAt is how much is gathered, in bytes, before it is written.
 const flushAt = 64 << 10
 
+// A buffer that holds more than bufferLeast is exchanged for one of bufferSize. These are shared: of many connections, few write.
+const (
+	bufferLeast = 8 << 10
+	bufferSize  = flushAt + 16<<10
+)
+
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, bufferSize)
+	return &b
+}}
+
 // NewWriter makes a Writer. It writes nothing by itself.
-func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
+func NewWriter(w io.Writer) *Writer {
+	p, ok := w.(*Packer)
+	if !ok {
+		return &Writer{w: w}
+	}
+	return &Writer{w: w, packer: p, room: packHeader}
+}
 
 // Message is what a frame holds.
 type Message interface {
@@ -53,11 +75,16 @@ type Message interface {
 
 // Write puts a message into the buffer, and writes the buffer when it is full. An error stays.
 func (w *Writer) Write(m Message) error {
+	if len(w.buf) == 0 {
+		w.buf = append(w.buf, make([]byte, w.room)...)
+	} else if len(w.buf) > bufferLeast && cap(w.buf) < bufferSize {
+		w.small, w.buf = w.buf, append(*buffers.Get().(*[]byte), w.buf...)
+	}
 	at := len(w.buf)
 	w.buf = m.encode(append(w.buf, byte(m.frame()), 0, 0, 0))
 	n := len(w.buf) - at - headerSize
 	if n > MaxFrame {
-		w.buf = w.buf[:at]
+		w.buf = w.buf[:at] // it may be the room alone
 		return fmt.Errorf("write frame of %d bytes: %w", n, ErrFrame)
 	}
 	w.buf[at+1], w.buf[at+2], w.buf[at+3] = byte(n), byte(n>>8), byte(n>>16)
@@ -69,20 +96,36 @@ func (w *Writer) Write(m Message) error {
 
 // Flush writes what is in the buffer.
 func (w *Writer) Flush() error {
-	if w.err == nil && len(w.buf) > 0 {
-		var n int
-		n, w.err = w.w.Write(w.buf)
-		w.sent += int64(n)
+	if n := len(w.buf) - w.room; w.err == nil && n > 0 {
+		w.err = w.write(n)
 	}
-	if cap(w.buf) > 4*flushAt {
+	if b := w.buf[:0]; cap(b) == bufferSize {
+		buffers.Put(&b)
+	}
+	if cap(w.buf) >= bufferSize {
+		w.buf, w.small = w.small, nil
+	}
+	if w.buf = w.buf[:0]; cap(w.buf) > 2*bufferLeast {
 		w.buf = nil
 	}
-	w.buf = w.buf[:0]
 	return w.err
 }
 
+// write writes the n bytes that are gathered.
+func (w *Writer) write(n int) (err error) {
+	if w.packer != nil && n <= packMax {
+		if err = w.packer.writeRoomy(w.buf); err == nil {
+			w.sent += int64(n)
+		}
+		return err
+	}
+	n, err = w.w.Write(w.buf[w.room:])
+	w.sent += int64(n)
+	return err
+}
+
 // Sent is how many bytes were written or are in the buffer.
-func (w *Writer) Sent() int64 { return w.sent + int64(len(w.buf)) }
+func (w *Writer) Sent() int64 { return w.sent + int64(max(0, len(w.buf)-w.room)) }
 
 // Reader reads frames. It is for one goroutine.
 type Reader struct {

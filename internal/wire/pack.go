@@ -32,7 +32,8 @@ type Packer struct {
 	// Pays says whether compression pays on the link; nil for never.
 	Pays func() bool
 	zstd *zstd.Encoder
-	buf  []byte
+	// plain and packed are the last pack, as it is and compressed.
+	plain, packed []byte
 	// rest is how many packs are not tried yet, after so many that did not get smaller.
 	rest, vain int
 }
@@ -43,7 +44,8 @@ func NewPacker(w io.Writer) *Packer { return &Packer{w: w} }
 func (p *Packer) Write(b []byte) (n int, err error) {
 	for len(b) > 0 {
 		part := b[:min(len(b), packMax)]
-		if _, err := p.w.Write(p.pack(part)); err != nil {
+		p.plain = append(append(p.plain[:0], make([]byte, packHeader)...), part...)
+		if err := p.writeRoomy(p.plain); err != nil {
 			return n, err
 		}
 		n += len(part)
@@ -52,31 +54,35 @@ func (p *Packer) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// pack is one pack of b.
-func (p *Packer) pack(b []byte) []byte {
-	kind := byte(packPlain)
-	p.buf = append(p.buf[:0], make([]byte, packHeader)...)
-	if p.tries(len(b)) {
-		if p.zstd == nil {
-			// One goroutine, which is the caller's; the options are right, so there is no error.
-			p.zstd, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-		}
-		p.buf = p.zstd.EncodeAll(b, p.buf)
-		kind = packZstd
-		if float64(len(p.buf)-packHeader) > worthRatio*float64(len(b)) {
-			p.vain = min(p.vain+1, restMax)
-			p.rest = p.vain
-			kind, p.buf = packPlain, p.buf[:packHeader]
-		} else {
-			p.vain = 0
-		}
+// writeRoomy writes one pack of what stands in b behind room for its header: where it is not compressed, nothing is copied.
+func (p *Packer) writeRoomy(b []byte) error {
+	pack, kind := b, byte(packPlain)
+	if packed := p.compress(b[packHeader:]); packed != nil {
+		pack, kind = packed, packZstd
 	}
-	if kind == packPlain {
-		p.buf = append(p.buf, b...)
+	pack[0] = kind
+	binary.LittleEndian.PutUint32(pack[1:], uint32(len(pack)-packHeader))
+	_, err := p.w.Write(pack)
+	return err
+}
+
+// compress has room for the header in front of what it makes of b; nil where that does not pay.
+func (p *Packer) compress(b []byte) []byte {
+	if !p.tries(len(b)) {
+		return nil
 	}
-	p.buf[0] = kind
-	binary.LittleEndian.PutUint32(p.buf[1:], uint32(len(p.buf)-packHeader))
-	return p.buf
+	if p.zstd == nil {
+		// One goroutine, which is the caller's; the options are right, so there is no error.
+		p.zstd, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	}
+	p.packed = p.zstd.EncodeAll(b, append(p.packed[:0], make([]byte, packHeader)...))
+	if float64(len(p.packed)-packHeader) > worthRatio*float64(len(b)) {
+		p.vain = min(p.vain+1, restMax)
+		p.rest = p.vain
+		return nil
+	}
+	p.vain = 0
+	return p.packed
 }
 
 func (p *Packer) tries(n int) bool {

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // noise does not get smaller.
@@ -60,10 +62,57 @@ func TestWhatDoesNotGetSmallerIsTriedLessAndLess(t *testing.T) {
 	}
 }
 
+// packOf is one pack of b, whatever its size.
+func packOf(b []byte) []byte {
+	var out bytes.Buffer
+	p := NewPacker(&out)
+	p.Pays = func() bool { return true }
+	_ = p.writeRoomy(append(make([]byte, packHeader), b...)) // a buffer takes all
+	return out.Bytes()
+}
+
+// What is written through a packer arrives, however it is gathered.
+func TestFramesArriveThroughPacks(t *testing.T) {
+	for _, pays := range []bool{false, true} {
+		var out bytes.Buffer
+		p := NewPacker(&out)
+		p.Pays = func() bool { return pays }
+		w := NewWriter(p)
+		var sizes []int
+		for i := range 400 {
+			size := []int{0, 1, 100, 4 << 10, MaxInline}[i%5]
+			sizes = append(sizes, size)
+			content := bytes.Repeat([]byte{byte(i)}, size)
+			if err := w.Write(&Entry{Path: "f", Attr: Attr{Mode: unix.S_IFREG, Size: int64(size)}, Inline: true, Content: content}); err != nil {
+				t.Fatal(err)
+			}
+			if i%37 == 0 {
+				if err := w.Flush(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		r := NewReader(NewUnpacker(&out))
+		for i, size := range sizes {
+			m, err := r.Read()
+			if err != nil {
+				t.Fatalf("frame %d: %v", i, err)
+			}
+			if e := m.(*Entry); len(e.Content) != size || bytes.Count(e.Content, []byte{byte(i)}) != size {
+				t.Fatalf("frame %d holds %d bytes, %d should be", i, len(e.Content), size)
+			}
+		}
+		if _, err := r.Read(); err != io.EOF {
+			t.Errorf("behind the last frame: %v", err)
+		}
+	}
+}
+
 func TestPacksThatMustNotBeAreRefused(t *testing.T) {
-	bomb := NewPacker(nil)
-	bomb.Pays = func() bool { return true }
-	huge := bomb.pack(make([]byte, 8<<20))
+	huge := packOf(make([]byte, 8<<20))
 	for name, pack := range map[string][]byte{
 		"an unknown kind":         {7, 1, 0, 0, 0, 0},
 		"longer than any":         {packPlain, 0xff, 0xff, 0xff, 0xff},
@@ -81,10 +130,8 @@ func TestPacksThatMustNotBeAreRefused(t *testing.T) {
 }
 
 func FuzzUnpack(f *testing.F) {
-	p := NewPacker(nil)
-	p.Pays = func() bool { return true }
-	f.Add(append([]byte(nil), p.pack(bytes.Repeat([]byte("a"), packMin))...))
-	f.Add(append([]byte(nil), p.pack([]byte("plain"))...))
+	f.Add(packOf(bytes.Repeat([]byte("a"), packMin)))
+	f.Add(packOf([]byte("plain")))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		_, _ = io.Copy(io.Discard, io.LimitReader(NewUnpacker(bytes.NewReader(b)), 64<<20))
 	})
