@@ -17,6 +17,8 @@ type item struct {
 	// stat is what was there when it was planned.
 	stat  change.Stat
 	marks []change.Mark
+	// first is where marks are as long as there is one.
+	first [1]change.Mark
 	// compared are marks of the path that a comparison acks when it is over.
 	compared []change.Mark
 }
@@ -75,6 +77,7 @@ func (r *run) add(p change.Path, marks ...change.Mark) {
 	it := r.at[p]
 	if it == nil {
 		it = &item{path: p}
+		it.marks = it.first[:0]
 		r.at[p] = it
 		r.items = append(r.items, it)
 	}
@@ -108,7 +111,7 @@ func (r *run) seen() []transport.Seen {
 }
 
 func (r *run) marks() []change.Mark {
-	var marks []change.Mark
+	marks := make([]change.Mark, 0, len(r.items)) // most have one
 	for _, it := range r.items {
 		marks = append(marks, it.marks...)
 	}
@@ -154,6 +157,8 @@ func (s *sender) plan(sess *session, marks []change.Mark) *plan {
 	if opts.Filter.Any() {
 		p.removals.op = transport.RemoveExact
 	}
+	// Most are updates.
+	p.updates.items, p.updates.at = make([]*item, 0, len(marks)), make(map[change.Path]*item, len(marks))
 	p.updates.seq = s.src.journal.Seq()
 	p.contents.seq = p.updates.seq
 	looks := sess.root.Looks()

@@ -104,7 +104,7 @@ func (s *sender) settle(r *run, report transport.Report, kept bool) {
 	for _, f := range report.Failed {
 		failed[f.Path] = f
 	}
-	var acked []change.Mark
+	acked := make([]change.Mark, 0, len(r.items))
 	for _, it := range r.items {
 		f, bad := failed[it.path]
 		if !bad {
