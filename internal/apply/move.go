@@ -13,10 +13,8 @@ import (
 // Move is a rename. From is a path as it was before all moves that are done together, To one as it is after them.
 type Move struct {
 	From, To change.Path
-	// Over: a file at To makes way for one.
+	// Over: what is at To and no directory makes way for a file.
 	Over bool
-	// Day is that of the trash to which goes what makes way and is no regular file; empty for none.
-	Day string
 }
 
 // Rename does those moves whose From is there and whose To is free, becomes free by them, or makes way: names may be exchanged. It says of each
@@ -176,7 +174,7 @@ func (t *Tree) land(from *dir, name string, m Move) error {
 		defer t.touch(to)
 		err := renameNew(from, name, to, other)
 		if m.Over && errors.Is(err, unix.EEXIST) {
-			return t.landOver(from, name, to, m)
+			return t.landOver(from, name, to, m.To)
 		}
 		return err
 	})
@@ -192,12 +190,12 @@ func (t *Tree) land(from *dir, name string, m Move) error {
 }
 
 // landOver renames a file over another one. A reader sees one of both.
-func (t *Tree) landOver(from *dir, name string, to *dir, m Move) error {
-	tmp := t.temp(m.To.Name())
+func (t *Tree) landOver(from *dir, name string, to *dir, p change.Path) error {
+	tmp := t.temp(p.Name())
 	if err := unix.Renameat(from.fd, name, to.fd, tmp); err != nil {
 		return err
 	}
-	if err := t.place(to, tmp, m.To, Old{Keep: true, Day: m.Day}); err != nil {
+	if err := t.place(to, tmp, p, Old{Keep: true}); err != nil {
 		return errors.Join(err, renameNew(to, tmp, from, name))
 	}
 	return nil

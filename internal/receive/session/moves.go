@@ -19,7 +19,7 @@ func (b *batch) placeMoves() error {
 	var indexes []int
 	for _, m := range b.moves {
 		if b.there(&m.Move) && (!m.Exact || b.nothingElse(&m.Move)) && (!m.Clear || froms[m.To] || b.cleared(m.To)) {
-			moves = append(moves, apply.Move{From: m.From, To: m.To, Over: m.Attr.IsRegular(), Day: b.Day})
+			moves = append(moves, apply.Move{From: m.From, To: m.To, Over: m.Attr.IsRegular() && b.replaces(m.To)})
 			indexes = append(indexes, m.index)
 		}
 	}
@@ -33,6 +33,15 @@ func (b *batch) placeMoves() error {
 		}
 	}
 	return nil
+}
+
+// replaces reports whether a file may be renamed over what is at p: with a trash, what is no file goes there, and the new one is sent.
+func (b *batch) replaces(p change.Path) bool {
+	if b.Day == "" {
+		return true
+	}
+	st, err := b.c.s.tree.Look(p)
+	return err == nil && (!st.Exists() || st.IsRegular())
 }
 
 // there reports whether what is to be moved is there: a directory, or the same file.
