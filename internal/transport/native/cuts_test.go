@@ -280,6 +280,7 @@ func TestALargeFileGoesOnFromWhereItWasCut(t *testing.T) {
 		_, err := c.tr.Apply(context.Background(), b)
 		state(t, err, transport.Away)
 		c.relay.calm()
+		c.tr.Synced()
 		// Nothing of it is at work any more when somebody else was let in.
 		send(t, c.tr, transport.Batch{Op: transport.Update, Root: c.root})
 		st, err := os.Stat(filepath.Join(c.dir, "d", filter.PartialName, "large"))
