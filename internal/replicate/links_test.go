@@ -158,8 +158,9 @@ func TestVersionsKeptByLinksAreLinksOnTheTarget(t *testing.T) {
 	})
 }
 
-// The names of a file are in several batches, and the target lacks all of them.
-func TestAFirstComparisonSendsAFileWithManyNamesOnce(t *testing.T) {
+// The names of a file are in several batches, and the target lacks all of them. Before one batch is acked the next ones are planned: a few names
+// more than one of a file may go over.
+func TestAFirstComparisonSendsFewNamesOfAFile(t *testing.T) {
 	l := newLinked(t, mixed.Options{Method: *method}, nil)
 	const files, versions = 150, 40
 	for i := range files {
@@ -168,7 +169,7 @@ func TestAFirstComparisonSendsAFileWithManyNamesOnce(t *testing.T) {
 	for i := range versions {
 		l.run("cp", "-al", "v00", fmt.Sprintf("v%02d", i+1))
 	}
-	if n := l.sends(l.start); n != files {
+	if n := l.sends(l.start); n < files || n > 4*files {
 		t.Errorf("%d files were sent of %d with %d names each", n, files, versions+1)
 	}
 }

@@ -84,6 +84,7 @@ func TestRenameOfManyFilesSendsWhatChanged(t *testing.T) {
 	r.fill("old", 10_000)
 	r.start()
 	r.equal("one")
+	r.wait() // what is on its way is not moved
 	before := sent.Load()
 	file := r.path("old/sub1/f1")
 	info, err := os.Stat(file)
