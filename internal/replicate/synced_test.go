@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -223,18 +224,19 @@ func TestP2WhatAComparisonFindsAsItShouldBeIsComparedAgainAfterALoss(t *testing.
 		f.write("d/old")
 		f.happened(watch.Created, "d")
 		f.rest(10 * time.Second)
-		compared := 0
+		var compared atomic.Int64
+		var away atomic.Bool
+		away.Store(true)
 		s.fakeTransport.mu.Lock()
 		s.sweep = func(_ context.Context, w transport.Sweep, _ func(transport.Difference) error) error {
 			if slices.Contains(w.Under, "d") {
-				compared++
+				compared.Add(1)
 			}
 			return nil
 		}
 		s.fakeTransport.mu.Unlock()
-		away := true
 		s.set(func(context.Context, transport.Batch) (transport.Report, error) {
-			if away {
+			if away.Load() {
 				return transport.Report{}, &transport.Error{Kind: transport.Away, Err: errors.New("cut")}
 			}
 			return transport.Report{}, nil
@@ -245,16 +247,15 @@ func TestP2WhatAComparisonFindsAsItShouldBeIsComparedAgainAfterALoss(t *testing.
 		}
 		f.happened(watch.Removed, "d")
 		f.rest(time.Minute)
-		away = false
+		away.Store(false)
 		f.rest(time.Minute)
-		if before := compared; before == 0 {
+		if compared.Swap(0) == 0 {
 			t.Fatal("it was not compared")
 		}
-		compared = 0
 		s.lose()
 		f.write("c")
 		f.rest(10 * time.Second)
-		if compared == 0 {
+		if compared.Load() == 0 {
 			t.Error("it was not compared again")
 		}
 	})
