@@ -128,7 +128,7 @@ func TestVersionsKeptByLinksAreLinksOnTheTarget(t *testing.T) {
 	byEach(t, func(t *testing.T, by mixed.Options) {
 		t.Parallel()
 		l := newLinked(t, by, nil)
-		// A file of which something else is on its way at the moment may go over.
+		// Now and then a file is sent for a new name; what must not be is that many are.
 		const files, few = 300, 6
 		for i := range files {
 			l.write(fmt.Sprintf("daily.0/d%d/f%d", i%7, i), strings.Repeat("content "+strconv.Itoa(i), 100*(i%20)))
@@ -159,8 +159,8 @@ func TestVersionsKeptByLinksAreLinksOnTheTarget(t *testing.T) {
 	})
 }
 
-// The names of a file are in several batches, and the target lacks all of them. Before one batch is acked the next ones are planned: a few names
-// more than one of a file may go over.
+// The names of a file are in several batches, and the target lacks all of them. Now and then more than one name of a file
+// is sent; what must not be is that most are.
 func TestAFirstComparisonSendsFewNamesOfAFile(t *testing.T) {
 	l := newLinked(t, mixed.Options{Method: *method}, nil)
 	const files, versions = 150, 40
