@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -146,7 +147,7 @@ func (p *plan) runs() []*run {
 }
 
 // plan looks at each mark. A mark never says what to do: what is there is sent, what is not is removed.
-func (s *sender) plan(sess *session, marks []change.Mark) *plan {
+func (s *sender) plan(ctx context.Context, sess *session, marks []change.Mark) *plan {
 	opts := s.src.options()
 	p := &plan{
 		updates:   newRun(transport.Update),
@@ -169,15 +170,20 @@ func (s *sender) plan(sess *session, marks []change.Mark) *plan {
 			s.owed.PutBack(marks[i:]...)
 			break
 		}
-		bytes += s.look(sess, looks, opts, p, m)
+		bytes += s.look(ctx, sess, looks, opts, p, m)
 	}
 	return p
 }
 
 // look decides on one mark, and returns the bytes that it may cost.
-func (s *sender) look(sess *session, looks *scan.Looks, opts Options, p *plan, m change.Mark) int64 {
+func (s *sender) look(ctx context.Context, sess *session, looks *scan.Looks, opts Options, p *plan, m change.Mark) int64 {
 	seen, err := looks.Look(m.Path)
-	if err == nil && !seen.Stat.IsDir() && (!seen.Stat.Exists() || s.src.journal.Stat(seen.At).IsDir()) {
+	unrecorded := err == nil && !seen.Stat.IsDir() && s.src.journal.Stat(seen.At).IsDir()
+	if unrecorded {
+		// The directory may be somewhere else: the index follows it once it is told. That it is not there is all that is certain without.
+		_ = sess.barrier(ctx, false)
+	}
+	if unrecorded || err == nil && !seen.Stat.Exists() {
 		seen, err = sess.observer.Recheck(m.Path)
 	}
 	switch {

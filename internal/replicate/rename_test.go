@@ -13,6 +13,8 @@ import (
 
 	"sersync/internal/hook"
 	"sersync/internal/replicate"
+	"sersync/internal/scan"
+	"sersync/internal/watch"
 	"sersync/internal/watch/mixed"
 )
 
@@ -91,7 +93,6 @@ func TestRenameOfManyFilesSendsWhatChanged(t *testing.T) {
 	r.must(err)
 	r.write("old/sub1/f1", "old X")
 	r.must(os.Chtimes(file, info.ModTime(), info.ModTime()))
-	r.wait() // a look at the file after the rename would find its directory gone
 	r.rename("old", "new")
 	r.equal("one")
 	if n := sent.Load() - before; n > 2 {
@@ -101,6 +102,59 @@ func TestRenameOfManyFilesSendsWhatChanged(t *testing.T) {
 		t.Errorf("removals are held: %+v", s)
 	}
 	r.single("one")
+}
+
+// lateWatcher keeps what happens to itself until somebody asks for all that happened.
+type lateWatcher struct {
+	watch.Watcher
+	late *atomic.Bool
+	asks chan struct{}
+}
+
+func (w lateWatcher) Run(ctx context.Context, sink func([]watch.Event)) error {
+	return w.Watcher.Run(ctx, func(events []watch.Event) {
+		if w.late.Load() {
+			select {
+			case <-w.asks:
+			case <-ctx.Done():
+			}
+		}
+		sink(events)
+	})
+}
+
+func (w lateWatcher) Sync(ctx context.Context) error {
+	if w.late.CompareAndSwap(true, false) {
+		close(w.asks)
+	}
+	return w.Watcher.Sync(ctx)
+}
+
+// A file may have to be sent when its directory is renamed already and nobody was told of that yet: it is not taken for a removal.
+func TestRenameThatASenderSeesBeforeItIsToldIsARename(t *testing.T) {
+	late := lateWatcher{late: new(atomic.Bool), asks: make(chan struct{})}
+	r, sent := renameRig(t, func(r *rig) {
+		inner := r.opts.NewWatcher
+		r.opts.NewWatcher = func(root *scan.Root) (watch.Watcher, error) {
+			w, err := inner(root)
+			return lateWatcher{w, late.late, late.asks}, err
+		}
+	})
+	r.fill("old", 40)
+	r.start()
+	r.equal("one")
+	before := sent.Load()
+	r.must(r.src.Pause("one"))
+	r.write("old/sub1/f1", "changed")
+	r.eventually("it is marked", func() bool { return r.src.Status().Targets[0].Waiting > 0 })
+	late.late.Store(true)
+	r.rename("old", "new")
+	r.must(r.src.Resume("one"))
+	r.eventually("it is not there any more", func() bool { return r.count("one", "old") == 0 })
+	r.equal("one")
+	if n := sent.Load() - before; n != 1 {
+		t.Errorf("%d files were sent", n)
+	}
 }
 
 // What is renamed while the target is paused, however often, is moved when it goes on.

@@ -292,7 +292,7 @@ func (s *sender) batch(ctx context.Context) {
 		s.owed.PutBack(marks...)
 		return
 	}
-	p := s.plan(sess, marks)
+	p := s.plan(ctx, sess, marks)
 	if p.short != nil {
 		s.away.fail()
 		s.report.failed(p.short, s.away.until)

@@ -363,12 +363,13 @@ func (s *session) unnoticed(p change.Path, switches Events) bool {
 
 // happened is what the observer is told of an event. Where a directory went from, targets may keep something of it.
 func happened(e watch.Event) scan.Happened {
+	went := e.Kind == watch.Removed || e.Kind == watch.MovedFrom
 	h := scan.Happened{
-		Path: e.Path, Dir: e.Dir, Moved: e.Dir && e.Kind == watch.MovedTo,
+		Path: e.Path, Dir: e.Dir, Went: went, Moved: e.Dir && e.Kind == watch.MovedTo,
 		Wrote: e.Kind == watch.Wrote || e.Kind == watch.Closed, Since: e.At,
 		Counted: e.Kind == watch.Attrib && e.File != (change.Inode{}) || !e.Dir && (e.Kind == watch.Created || e.Kind == watch.MovedTo),
 	}
-	if e.Dir && (e.Kind == watch.Removed || e.Kind == watch.MovedFrom) {
+	if e.Dir && went {
 		h.Bits = change.Extras
 	}
 	return h
@@ -389,6 +390,7 @@ func (h *happenings) add(what scan.Happened) {
 	}
 	known := &h.list[i]
 	known.Dir = known.Dir || what.Dir
+	known.Went = known.Went && what.Went
 	known.Moved = known.Moved || what.Moved
 	known.Wrote = known.Wrote || what.Wrote
 	known.Counted = known.Counted && what.Counted

@@ -124,6 +124,8 @@ type Happened struct {
 	Path change.Path
 	// Dir: it was a directory when it happened; it matters when it is gone by now.
 	Dir bool
+	// Went: all that happened is that the name went.
+	Went bool
 	// Moved: a directory was moved here. The one that the index knows here may have been away meanwhile.
 	Moved bool
 	// Wrote: its content was changed, be it through a name that is gone by now.
@@ -137,7 +139,8 @@ type Happened struct {
 }
 
 // Observe looks at paths at which something happened, and marks them: an event is a mark, even
-// when nothing seems to have changed.
+// when nothing seems to have changed. Where a directory above a path is what went, the index keeps it until it is told of that as well: it may
+// be a rename, and then of what was below the walk of its new place tells.
 func (o *Observer) Observe(happened []Happened) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -156,6 +159,13 @@ func (o *Observer) Observe(happened []Happened) {
 		if h.Moved && seen.At == h.Path && seen.Stat.IsDir() && o.index.Stat(h.Path).IsDir() {
 			// What was sent from here while another directory was in its place is on the targets.
 			h.Bits |= change.Extras
+		}
+		if seen.At != h.Path && o.index.Stat(seen.At).IsDir() {
+			if !h.Went {
+				l.findings = append(l.findings, Finding{Path: h.Path, Unsure: true, Mark: true, Since: h.Since, Bits: h.Bits})
+			}
+			o.links(&l, h.Path, o.index.Stat(h.Path), change.Stat{}, h, 0)
+			continue
 		}
 		// When an ancestor is what is absent, it is what there is to tell of.
 		h.Dir = h.Dir || seen.At != h.Path

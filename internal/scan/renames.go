@@ -27,7 +27,7 @@ type Rename struct {
 
 // Rename has the index follow directories that were moved. Which one came from where the inodes tell, those of the index and those of
 // a look: events need not come in pairs, and are no proof. It is called before anything else of the batch is looked at, as a look at
-// what was below From has the index forget it; what it did is looked at with the rest of the batch, and walked.
+// From has the index forget it; what it did is looked at with the rest of the batch, and walked.
 //
 // Where a filter has rules that is done only when they keep all of it in its new place, too.
 func (o *Observer) Rename(r Renames) {

@@ -101,6 +101,29 @@ func TestIndexFollowsARename(t *testing.T) {
 	}
 }
 
+// A file may be looked at when its directory is renamed already and nobody was told of that yet. The index keeps it, and follows it then.
+func TestALookBelowARenamedDirectoryLeavesItToItsEvent(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("old/f", "content")
+	tr.write("old/g", "content")
+	tr.walk(true)
+	clear(tr.index.marks)
+	tr.write("old/f", "written")
+	tr.rename("old", "new")
+	tr.observer.Observe([]scan.Happened{
+		{Path: "old/f", Wrote: true, Since: time.Now()},
+		{Path: "old/g", Went: true, Since: time.Now()},
+	})
+	tr.marked(map[change.Path]change.Bits{"old/f": 0})
+	tr.observer.Rename(scan.Renames{From: []change.Path{"old"}, To: []change.Path{"new"}, Since: time.Now()})
+	if tr.index.Stat("old/g").Exists() || !tr.index.Stat("new/g").Exists() {
+		t.Errorf("the index did not follow: %v", tr.index.rows)
+	}
+	clear(tr.index.marks)
+	tr.at("new")
+	tr.marked(map[change.Path]change.Bits{"new": 0, "new/f": 0})
+}
+
 // Where a filter has rules, a directory is followed when they keep all of it in both places.
 func TestIndexFollowsARenameThatTheFilterKeepsWhole(t *testing.T) {
 	f, err := filter.New(filter.Glob("test:1", "*.tmp"), filter.Glob("test:2", "/new/**/g"), filter.Glob("test:3", "/kept/sub/*/"))

@@ -135,7 +135,7 @@ func (w *Walk) dir(ctx context.Context, p change.Path) ([]change.Path, error) {
 
 // gone looks at a directory that went, or is something else by now. That is no error.
 func (w *Walk) gone(p change.Path) error {
-	w.Observer.Observe([]Happened{{Path: p, Dir: true, Since: w.Since}})
+	w.Observer.Observe([]Happened{{Path: p, Dir: true, Went: true, Since: w.Since}})
 	return nil
 }
 
@@ -203,7 +203,7 @@ func (o *Observer) entries(w *Walk, fd int, dir change.Path, names []string) (di
 func (w *Walk) missing(dir change.Path, names map[string]struct{}) {
 	var gone []Happened
 	for name := range names {
-		gone = append(gone, Happened{Path: dir.Join(name), Since: w.Since})
+		gone = append(gone, Happened{Path: dir.Join(name), Went: true, Since: w.Since})
 	}
 	if len(gone) > 0 {
 		w.Observer.Observe(gone)

@@ -321,6 +321,19 @@ func TestWriteThroughALinkThatIsGoneMarksTheOtherNames(t *testing.T) {
 	tr.marked(map[change.Path]change.Bits{"link": 0, "kept": change.Content})
 }
 
+// The same where the directory of that name is gone as well.
+func TestWriteThroughALinkInADirectoryThatIsGoneMarksTheOtherNames(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("kept", "content")
+	must(t, os.Mkdir(filepath.Join(tr.dir, "d"), 0o755), os.Link(filepath.Join(tr.dir, "kept"), filepath.Join(tr.dir, "d/link")))
+	tr.walk(true)
+	tr.write("d/link", "CONTENT")
+	must(t, os.RemoveAll(filepath.Join(tr.dir, "d")))
+	clear(tr.index.marks)
+	tr.observer.Observe([]scan.Happened{{Path: "d/link", Wrote: true, Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"d/link": 0, "kept": change.Content})
+}
+
 // A directory that comes back, or makes room for another, leaves nothing of what was sent meanwhile.
 func TestDirectoryThatWentIsComparedWhenOneIsBack(t *testing.T) {
 	tr := newTree(t, nil)
@@ -332,7 +345,8 @@ func TestDirectoryThatWentIsComparedWhenOneIsBack(t *testing.T) {
 	must(t, os.RemoveAll(filepath.Join(tr.dir, "d")))
 	clear(tr.index.marks)
 	tr.observer.Observe([]scan.Happened{{Path: "e", Dir: true, Since: time.Now()}})
-	tr.observer.Observe([]scan.Happened{{Path: "d/f", Since: time.Now()}})
+	tr.observer.Observe([]scan.Happened{{Path: "d/f", Went: true, Since: time.Now()}})
+	tr.observer.Observe([]scan.Happened{{Path: "d", Dir: true, Went: true, Since: time.Now()}})
 	tr.marked(map[change.Path]change.Bits{"e": change.Extras, "d": change.Extras})
 }
 
