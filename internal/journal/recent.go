@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"slices"
 	"time"
 
 	"sersync/internal/change"
@@ -57,23 +56,35 @@ func (t *Target) Changed(paths ...Changed) {
 	t.unsaved.recent.add(second)
 }
 
-// Goes reports whether what the target may have at p is owed to go, or was changed there within the last minute: somebody saw
-// it go at the source.
-func (t *Target) Goes(p change.Path) bool {
+// Surplus counts the paths of which nobody saw that they went at the source: they are not owed to go, alone or with a directory above, and what is there
+// was not changed on the target within the last minute.
+func (t *Target) Surplus(paths ...change.Path) int {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
-	gone := func(at change.Path, bits change.Bits) bool { return at == p || bits&change.WasDir != 0 }
-	for at := p; at != change.Root; at = at.Parent() {
-		if o := t.owed[at]; o != nil && gone(at, o.Bits) {
-			return true
-		}
-		if e := t.j.entries[at]; e != nil && e.place > t.cursor && gone(at, e.bits) {
-			return true
+	recent := map[change.Path]change.Bits{}
+	for _, r := range t.recent {
+		for _, c := range r.paths {
+			recent[c.Path] |= c.Bits
 		}
 	}
-	return slices.ContainsFunc(t.recent, func(r recent) bool {
-		return slices.ContainsFunc(r.paths, func(c Changed) bool { return c.Path == p })
-	})
+	goes := func(p change.Path) bool {
+		if _, ok := recent[p]; ok || t.lacksJust(p) {
+			return true
+		}
+		for at := p; at != change.Root; at = at.Parent() {
+			if (t.bitsOf(at)|recent[at])&(change.WasDir|change.Extras) != 0 {
+				return true
+			}
+		}
+		return false
+	}
+	n := 0
+	for _, p := range paths {
+		if !goes(p) {
+			n++
+		}
+	}
+	return n
 }
 
 func (t *Target) dropRecent() {

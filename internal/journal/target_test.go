@@ -444,3 +444,31 @@ func TestRetryMakesReadyAndForgetForgetsDeadLetters(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What a target has too much is no surprise where it is owed to go, or went there a moment ago, alone or with a directory above.
+func TestSurplusIsWhatNobodySawGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := New(0)
+		target := j.Open("a")
+		record(j, "dir", at(1), change.WasDir)
+		record(j, "file", at(1), change.WasFile)
+		record(j, "replaced", at(1), change.Extras)
+		record(j, "changed", at(1), 0)
+		target.Changed(Changed{Path: "removed", Bits: change.Extras | change.Content}, Changed{Path: "sent"})
+		target.Take(100) // what is in flight is owed
+		for p, surplus := range map[change.Path]int{
+			"dir": 0, "dir/a/b": 0, "file": 0, "replaced/a": 0, "changed": 0, "removed": 0, "removed/a": 0, "sent": 0,
+			"changed/a": 1, "sent/a": 1, "di": 1, "other": 1,
+		} {
+			if n := target.Surplus(p); n != surplus {
+				t.Errorf("%s: %d, want %d", p, n, surplus)
+			}
+		}
+		target.Ack(target.Take(100)...)
+		time.Sleep(2 * recentTime)
+		target.Changed(Changed{Path: "now"})
+		if n := target.Surplus("removed", "removed/a", "sent", "now"); n != 3 {
+			t.Errorf("%d are not known any more, want 3", n)
+		}
+	})
+}

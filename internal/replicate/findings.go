@@ -12,6 +12,9 @@ import (
 // extrasMax bounds what a comparison keeps back of what a target has too much.
 const extrasMax = 100_000
 
+// unjudgedMax is how many of them are asked for at once whether the source saw them go: soon, as that is forgotten a minute after they went there.
+const unjudgedMax = 1000
+
 // findings are what a comparison found. What the target has too much is owed when all of it is known: whether it is
 // more than the removal budget allows.
 type findings struct {
@@ -23,8 +26,11 @@ type findings struct {
 	// byContent: they were found by content, so that size and time prove nothing.
 	byContent bool
 	extras    []change.Mark
-	// extra and missing are how many paths the target has too much and too little.
+	// extra and missing are how many paths the target has too much and too little, without those of which the source saw that they went: they were
+	// judged by that.
 	extra, missing int
+	// unjudged are extras that are not counted yet.
+	unjudged []change.Path
 }
 
 func (f *findings) add(ctx context.Context, d transport.Difference) error {
@@ -45,12 +51,20 @@ func (f *findings) add(ctx context.Context, d transport.Difference) error {
 		// The source may have another one of that name by the time it is looked at.
 		m.Bits |= change.Extras
 	}
-	f.extra++
-	f.extras = append(f.extras, m)
+	f.extras, f.unjudged = append(f.extras, m), append(f.unjudged, m.Path)
+	if len(f.unjudged) == unjudgedMax {
+		f.count()
+	}
 	if len(f.extras) < extrasMax {
 		return nil
 	}
 	return f.flush(ctx)
+}
+
+// count counts the extras that nobody has seen go.
+func (f *findings) count() {
+	f.extra += f.sender.owed.Surplus(f.unjudged...)
+	f.unjudged = f.unjudged[:0]
 }
 
 // content owes a file whose content differs, and in one step its other names: what is not owed proves what it is linked to.
@@ -66,6 +80,7 @@ func (f *findings) content(ctx context.Context, m change.Mark) error {
 
 // flush judges what was found so far, and owes it.
 func (f *findings) flush(ctx context.Context) error {
+	f.count()
 	budget := f.sender.src.options().RemovalBudget
 	gone := f.extra - f.missing
 	had := f.sender.src.journal.Indexed() + gone

@@ -272,7 +272,7 @@ func (s *sender) sweep(ctx context.Context, c comparison) error {
 
 // emptiness holds removals when an empty source is found to differ from a target that is not.
 func (s *sender) emptiness(sess *session, d transport.Difference) {
-	if d.Extra && sess.empty() && !s.owed.Goes(d.Path) {
+	if d.Extra && sess.empty() && s.owed.Surplus(d.Path) > 0 {
 		s.src.brake.engage(s.log, rootEmpty, "the source is empty and the target is not")
 	}
 }
