@@ -2,11 +2,9 @@ package native
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -29,7 +27,7 @@ const (
 // listed over there. The answers come in the order of the questions.
 type sweep struct {
 	transport.Sweep
-	c       *conn
+	*inquiry
 	root    *scan.Root
 	looks   *scan.Looks
 	yield   func(transport.Difference) error
@@ -46,14 +44,8 @@ type sweep struct {
 	todo    []question
 	asked   []question
 	entries int
-	// dealt is how many answers were dealt with since the target was told, and extras how many directories of todo the target has too much.
-	dealt, extras int
-
-	mu      sync.Mutex
-	answers []*wire.Listing // guarded by mu
-	news    chan struct{}
-	refused *transport.Error // guarded by mu
-	done    bool             // guarded by mu
+	// extras is how many directories of todo the target has too much.
+	extras int
 }
 
 // question is one directory.
@@ -68,9 +60,6 @@ type question struct {
 	at   int
 	last *string
 }
-
-// errYield marks an error of the caller's own function.
-type errYield struct{ error }
 
 // Sweep implements transport.Transport.
 func (t *Transport) Sweep(ctx context.Context, s transport.Sweep, yield func(transport.Difference) error) error {
@@ -90,32 +79,18 @@ func (t *Transport) Sweep(ctx context.Context, s transport.Sweep, yield func(tra
 		return err
 	}
 	w := &sweep{
-		Sweep: s, c: c, root: root, looks: root.Looks(), yield: yield, exclude: exclude, bound: bound(s.Rate), news: make(chan struct{}, 1),
+		Sweep: s, root: root, looks: root.Looks(), yield: yield, exclude: exclude, bound: bound(s.Rate),
 		unread: map[change.Path]struct{}{}, xattrs: c.facts.Xattrs && (s.Content || t.o.Xattrs),
 	}
 	defer w.looks.Close()
-	c.listen(w.take)
-	stop := context.AfterFunc(ctx, func() { c.nc.Close() })
-	err = w.run(ctx)
-	stop()
-	c.silence()
-	if err == nil {
-		t.give(c)
-	} else {
-		c.nc.Close() // it changed nothing: what else is under way goes on
-	}
-	var own errYield
-	switch {
-	case errors.As(err, &own):
-		return own.error
-	case err != nil:
-		return t.ended(ctx, c, err)
-	case w.refused != nil:
-		return t.told(w.refused)
-	case w.unknown != nil:
+	err = t.inquire(ctx, c, &wire.Compare{Content: s.Content}, func(q *inquiry) error {
+		w.inquiry = q
+		return w.run(ctx)
+	})
+	if err == nil && w.unknown != nil {
 		return w.unknown
 	}
-	return nil
+	return err
 }
 
 // bound is that of what is read here.
@@ -141,74 +116,26 @@ func excludes(patterns []string) (*filter.Filter, error) {
 }
 
 func (w *sweep) run(ctx context.Context) error {
-	if err := w.c.put(&wire.Compare{Content: w.Content}); err != nil {
-		return err
-	}
 	for _, p := range slices.Backward(w.Under) {
 		w.todo = append(w.todo, question{path: p, shallow: w.Shallow})
 	}
 	for (len(w.todo) > 0 || len(w.asked) > 0) && ctx.Err() == nil {
-		if len(w.todo) > 0 && len(w.asked) < wire.MaxQuestions && w.entries < entriesMax {
-			q := w.todo[len(w.todo)-1]
-			w.todo = w.todo[:len(w.todo)-1]
-			if q.extra {
-				w.extras--
-			}
-			if err := w.ask(ctx, q); err != nil {
+		if len(w.todo) == 0 || len(w.asked) == wire.MaxQuestions || w.entries >= entriesMax {
+			if err := w.answer(ctx); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := w.c.flush(); err != nil {
-			return err
+		q := w.todo[len(w.todo)-1]
+		w.todo = w.todo[:len(w.todo)-1]
+		if q.extra {
+			w.extras--
 		}
-		over, err := w.answer(ctx)
-		if err != nil {
-			return err
-		}
-		if over {
-			break
-		}
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err := w.c.say(&wire.End{}); err != nil {
-		return err
-	}
-	for !w.over() {
-		if _, err := await(ctx, w.c, w.news); err != nil {
+		if err := w.ask(ctx, q); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func (w *sweep) over() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.done || w.refused != nil
-}
-
-// take takes what the target says, in the goroutine that reads.
-func (w *sweep) take(m wire.Message) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	defer poke(w.news)
-	switch m := m.(type) {
-	case *wire.Listing:
-		if len(w.answers) == wire.MaxListings {
-			return fmt.Errorf("more than %d answers that were not asked for: %w", wire.MaxListings, wire.ErrFrame)
-		}
-		w.answers = append(w.answers, m)
-	case *wire.Refused:
-		w.refused = refusal(m)
-	case *wire.Done:
-		w.done = true
-	default:
-		return fmt.Errorf("%T as an answer to a comparison: %w", m, wire.ErrFrame)
-	}
-	return nil
+	return ctx.Err()
 }
 
 // ask asks about one directory, after this side has listed it.
@@ -241,55 +168,32 @@ func (w *sweep) below(q *question) {
 	}
 }
 
-// answer waits for the answer to the oldest question, and tells what it says. It reports whether nothing more will come.
-func (w *sweep) answer(ctx context.Context) (over bool, err error) {
+// answer waits for the answer to the oldest question, and tells what it says.
+func (w *sweep) answer(ctx context.Context) error {
 	for {
-		w.mu.Lock()
-		var m *wire.Listing
-		if len(w.answers) > 0 {
-			m = w.answers[0]
-			w.answers = w.answers[1:]
+		m, err := w.next(ctx)
+		if err != nil {
+			return err
 		}
-		refused := w.refused != nil
-		w.mu.Unlock()
-		if refused {
-			return true, nil
-		}
-		if m == nil {
-			if _, err := await(ctx, w.c, w.news); err != nil {
-				return false, err
-			}
-			continue
-		}
-		if len(w.asked) == 0 {
-			return false, fmt.Errorf("a listing that nobody asked for: %w", wire.ErrFrame)
+		l, ok := m.(*wire.Listing)
+		if !ok || len(w.asked) == 0 {
+			return fmt.Errorf("%T as an answer to a comparison: %w", m, wire.ErrFrame)
 		}
 		q := &w.asked[0]
-		if m.Unknown {
-			return false, &transport.Error{
-				Kind: transport.Broken, Err: fmt.Errorf("the target cannot list %q: %s", string(q.path), printable(m.Text)),
+		if l.Unknown {
+			return &transport.Error{
+				Kind: transport.Broken, Err: fmt.Errorf("the target cannot list %q: %s", string(q.path), printable(l.Text)),
 			}
 		}
-		if err := errors.Join(w.tell(q, m), w.more()); err != nil {
-			return false, err
+		if err := w.tell(q, l); err != nil {
+			return err
 		}
-		if !m.Last {
-			continue
+		if l.Last {
+			w.entries -= len(q.here)
+			w.asked = w.asked[1:]
+			return nil
 		}
-		w.entries -= len(q.here)
-		w.asked = w.asked[1:]
-		return false, nil
 	}
-}
-
-// more lets the target go on.
-func (w *sweep) more() error {
-	if w.dealt++; w.dealt < wire.MaxListings/2 {
-		return nil
-	}
-	n := w.dealt
-	w.dealt = 0
-	return w.c.say(&wire.More{Listings: n})
 }
 
 // tell tells the differences in one directory, of which m is the next piece that the target has.

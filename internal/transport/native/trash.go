@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"sersync/internal/apply"
@@ -41,17 +40,10 @@ const (
 	namesMax = 1 << 22
 )
 
-// trash is one conversation about what the trash of a target holds. The answers come in the order of the questions.
+// trash is one conversation about what the trash of a target holds.
 type trash struct {
-	c     *conn
+	*inquiry
 	names int // in lists that are not done with
-	dealt int // how many answers were dealt with since the target was told
-
-	mu      sync.Mutex
-	answers []wire.Message // guarded by mu
-	news    chan struct{}
-	refused *transport.Error // guarded by mu
-	done    bool             // guarded by mu
 }
 
 // inTrash has a conversation. An error of do is returned as it is, unless it is of the connection.
@@ -67,121 +59,7 @@ func (t *Transport) inTrash(ctx context.Context, do func(*trash) error) error {
 		t.give(c)
 		return tooOld(c.program)
 	}
-	w := &trash{c: c, news: make(chan struct{}, 1)}
-	c.listen(w.take)
-	stop := context.AfterFunc(ctx, func() { c.nc.Close() })
-	if err = c.put(&wire.Compare{Trash: true}); err == nil {
-		err = do(w)
-	}
-	if err == nil {
-		err = w.end(ctx)
-	}
-	stop()
-	c.silence()
-	if err == nil {
-		t.give(c)
-		return nil
-	}
-	c.nc.Close() // what else is under way goes on
-	var own errYield
-	if errors.As(err, &own) {
-		return own.error
-	}
-	return t.ended(ctx, c, err)
-}
-
-// take takes what the target says, in the goroutine that reads.
-func (w *trash) take(m wire.Message) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	defer poke(w.news)
-	switch m := m.(type) {
-	case *wire.Done:
-		w.done = true
-		return nil
-	case *wire.Refused:
-		w.refused = refusal(m)
-		return nil
-	case *wire.Listing, *wire.ContentEnd:
-		return w.keep(m)
-	// The reader uses these again.
-	case *wire.Entry:
-		kept := *m
-		return w.keep(&kept)
-	case *wire.Content:
-		return w.keep(&wire.Content{Encoded: bytes.Clone(m.Encoded)})
-	case *wire.Result:
-		kept := *m
-		return w.keep(&kept)
-	}
-	return fmt.Errorf("%T as an answer about the trash: %w", m, wire.ErrFrame)
-}
-
-// keep is called with the lock.
-func (w *trash) keep(m wire.Message) error {
-	if len(w.answers) == wire.MaxListings {
-		return fmt.Errorf("more than %d answers that were not asked for: %w", wire.MaxListings, wire.ErrFrame)
-	}
-	w.answers = append(w.answers, m)
-	return nil
-}
-
-// next waits for the next message.
-func (w *trash) next(ctx context.Context) (m wire.Message, err error) {
-	if err := w.c.flush(); err != nil {
-		return nil, err
-	}
-	for {
-		w.mu.Lock()
-		if len(w.answers) > 0 {
-			m = w.answers[0]
-			w.answers = w.answers[1:]
-		}
-		refused, done := w.refused, w.done
-		w.mu.Unlock()
-		switch {
-		case m != nil:
-			return m, w.more()
-		case refused != nil:
-			return nil, refused
-		case done:
-			return nil, fmt.Errorf("the end of a conversation before its answers: %w", wire.ErrFrame)
-		}
-		if _, err := await(ctx, w.c, w.news); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// more lets the target go on.
-func (w *trash) more() error {
-	if w.dealt++; w.dealt < wire.MaxListings/2 {
-		return nil
-	}
-	n := w.dealt
-	w.dealt = 0
-	return w.c.say(&wire.More{Listings: n})
-}
-
-// end ends the conversation.
-func (w *trash) end(ctx context.Context) error {
-	if err := w.c.say(&wire.End{}); err != nil {
-		return err
-	}
-	for {
-		w.mu.Lock()
-		over, extra := w.done || w.refused != nil, len(w.answers)
-		w.mu.Unlock()
-		switch {
-		case extra > 0:
-			return fmt.Errorf("%d answers that nobody asked for: %w", extra, wire.ErrFrame)
-		case over:
-			return nil
-		}
-		if _, err := await(ctx, w.c, w.news); err != nil {
-			return err
-		}
-	}
+	return t.inquire(ctx, c, &wire.Compare{Trash: true}, func(q *inquiry) error { return do(&trash{inquiry: q}) })
 }
 
 // list lists a directory of the trash; nothing where there is none.
