@@ -167,7 +167,7 @@ func details(t config.Target) string {
 	if t.SSHKey != "" {
 		parts = append(parts, "key "+quote(t.SSHKey))
 	}
-	if len(t.Params) > 0 {
+	if t.Rsync() && len(t.Params) > 0 {
 		parts = append(parts, "rsync "+strings.Join(t.Params, " "))
 	}
 	if t.Bandwidth > 0 {

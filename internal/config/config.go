@@ -303,7 +303,7 @@ func (t Target) URL() string {
 
 // Rsync reports whether rsync carries the data. To a directory of this machine it does so for what only rsync can.
 func (t Target) Rsync() bool {
-	plain := func(param string) bool { return param == "-a" || param == "-x" }
+	plain := func(param string) bool { return slices.Contains([]string{"-a", "-x", "-H", "-A", "-X"}, param) }
 	switch t.Kind {
 	case Native, NativeSSH:
 		return false

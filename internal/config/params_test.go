@@ -125,3 +125,23 @@ func TestTableSaysWhy(t *testing.T) {
 		}
 	}
 }
+
+// What our own code replicates anyway needs no rsync in a directory of this machine.
+func TestDirectoryOfThisMachineHasRsyncOnlyForWhatRsyncAloneCan(t *testing.T) {
+	for options, want := range map[string]string{
+		"": "-a", "-a": "-a", "-aH": "-a -H", "-aHAX": "-a -H -A -X, xattrs", "-x": "-a -x", "-aHO": "-a -H -O, rsync", "--chmod=D755": "-a --chmod=D755, rsync",
+	} {
+		c, _ := parseGood(t, "conf", "sources:\n  - path: /src\n    targets:\n      - url: /dst\n        rsync_options: '"+options+"'\n")
+		target := c.Sources[0].Targets[0]
+		got := strings.Join(target.Params, " ")
+		if target.Xattrs {
+			got += ", xattrs"
+		}
+		if target.Rsync() {
+			got += ", rsync"
+		}
+		if got != want {
+			t.Errorf("%q: %s, want %s", options, got, want)
+		}
+	}
+}

@@ -48,7 +48,7 @@ var options = []option{
 	{"", 'D', false, pass, ""},
 	{"devices", 0, false, pass, ""},
 	{"specials", 0, false, pass, ""},
-	{"hard-links", 'H', false, weaken, "only hard links that change at the same time stay linked on the target"},
+	{"hard-links", 'H', false, weaken, "with rsync only hard links that change at the same time stay linked on the target"},
 	{"acls", 'A', false, pass, ""},
 	{"xattrs", 'X', false, pass, ""},
 	{"executability", 'E', false, pass, ""},

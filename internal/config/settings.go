@@ -53,6 +53,9 @@ func (s settings) target(r *report, line int, written string) Target {
 	if t.Kind == Native || t.Kind == NativeSSH {
 		t.withoutRsync(r, line)
 	}
+	if t.Kind == Local && !t.Rsync() {
+		t.compareXattrs()
+	}
 	if t.Durable && t.Rsync() {
 		r.fail(line, "durability is not to be had with rsync, which does not say what is on the disk:", written, "take sersync://user@host/module, or remove it")
 	}
@@ -84,11 +87,16 @@ func (s settings) target(r *report, line int, written string) Target {
 func (t *Target) withoutRsync(r *report, line int) {
 	// What all 2.5.4 users have says nothing.
 	usual := func(p string) bool {
-		return slices.Contains([]string{"-a", "-r", "-t", "-u", "-z", "-x", "-X", "-A"}, p)
+		return slices.Contains([]string{"-a", "-r", "-t", "-u", "-z", "-x", "-X", "-A", "-H"}, p)
 	}
-	t.Xattrs = t.Xattrs || slices.Contains(t.Params, "-X") || slices.Contains(t.Params, "-A")
+	t.compareXattrs()
 	if i := slices.IndexFunc(t.Params, func(p string) bool { return !usual(p) }); i >= 0 {
 		r.notice(line, "options of rsync are not used by a sersync:// or ssh:// target:", t.Params[i], "names, content, modes, owners and times are always replicated")
 	}
 	t.Params = nil
+}
+
+// compareXattrs has extended attributes compared, which our own code always sends, where options of rsync ask for them.
+func (t *Target) compareXattrs() {
+	t.Xattrs = t.Xattrs || slices.Contains(t.Params, "-X") || slices.Contains(t.Params, "-A")
 }

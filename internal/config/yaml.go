@@ -268,6 +268,8 @@ func (y *yamlReader) target(n *ynode) Target {
 			s.Params = nil // as of a confxml.xml without any
 		}
 		missing(y.report, n.line, s.Params)
+	} else if slices.Contains(s.Params[1:], "-a") {
+		s.Params = s.Params[1:] // somebody wrote it once more
 	}
 	switch {
 	case n.kind != yMap:
