@@ -6,31 +6,58 @@ import (
 	"sersync/internal/change"
 )
 
-// Has is another name of the file at p, which is st, under which the target has it as it is: it is owed nothing there. It is empty when none
-// is known. kept says of a name whether targets get it. While a target is compared it may lack what it is not owed yet: so it is last, a name that
-// was acked, or else the one of which a comparison tells first. When that is before p, the target has it.
-func (t *Target) Has(p change.Path, st change.Stat, last change.Path, kept func(change.Path) bool) (name change.Path) {
+// namesMax bounds the files of which a target keeps a name under which they were acked last.
+const namesMax = 1 << 16
+
+// named is a name under which a target got a file, with the row that the name had. Where it has another one by now, what was there went meanwhile.
+type named struct {
+	path change.Path
+	row  *row
+}
+
+// Name is a name of a file.
+type Name struct {
+	Path change.Path
+	File change.Inode
+}
+
+// Got notes names of files with several that were acked.
+func (t *Target) Got(names ...Name) {
+	if len(names) == 0 {
+		return
+	}
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
-	names := t.j.index.links[st.Inode()]
-	has := func(q change.Path) bool {
-		return q != p && !t.owes(q) && t.j.index.find(q).stat.Renamed(st) && kept(q)
+	for _, n := range names {
+		r := t.j.index.find(n.Path)
+		if r == nil {
+			continue
+		}
+		if t.named == nil || len(t.named) >= namesMax {
+			t.named = map[change.Inode]named{}
+		}
+		t.named[n.File] = named{n.Path, r}
 	}
-	if _, known := names[last]; known && has(last) {
-		return last
+}
+
+// Has is a name of the file at p, which is st, under which the target has it as it is, as far as is known; empty when none is. kept says of a name
+// whether targets get it. It is the one that was acked last, p itself perhaps. That may be owed again: then it is as it should be where its size, time
+// and attributes are, unless it is owed by its content. Else it is another name of which the target is owed nothing. While a target is compared it may
+// lack what it is not owed yet: so it is the one of which a comparison tells first. When that is before p, the target has it.
+func (t *Target) Has(p change.Path, st change.Stat, kept func(change.Path) bool) (name change.Path) {
+	t.j.mu.Lock()
+	defer t.j.mu.Unlock()
+	is := func(q change.Path, r *row) bool { return r.stat.Renamed(st) && kept(q) }
+	last, known := t.named[st.Inode()]
+	if known && t.j.index.find(last.path) == last.row && t.bitsOf(last.path)&^change.Live == 0 && is(last.path, last.row) {
+		return last.path
 	}
-	for q := range names {
-		if (name == "" || toldBefore(q, name)) && has(q) {
+	for q := range t.j.index.links[st.Inode()] {
+		if q != p && (name == "" || toldBefore(q, name)) && !t.lacksJust(q) && is(q, t.j.index.find(q)) {
 			name = q
 		}
 	}
 	return name
-}
-
-// owes reports whether a path is owed by itself.
-func (t *Target) owes(p change.Path) bool {
-	e := t.j.entries[p]
-	return t.owed[p] != nil || e != nil && e.place > t.cursor
 }
 
 // toldBefore reports whether a comparison tells of p before it does of q: of all entries of a directory by name, then of what is below the

@@ -66,6 +66,8 @@ type Target struct {
 	recent  []recent
 	recents int
 	crowded int64
+	// named are names under which files with several arrived, in memory alone.
+	named map[change.Inode]named
 	// moved are hints, in memory alone; renames counts those that there were.
 	moved   []Moved
 	renames uint64

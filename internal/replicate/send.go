@@ -105,10 +105,13 @@ func (s *sender) settle(r *run, report transport.Report, kept bool) {
 		failed[f.Path] = f
 	}
 	acked := make([]change.Mark, 0, len(r.items))
+	var names []journal.Name
 	for _, it := range r.items {
 		f, bad := failed[it.path]
 		if !bad {
-			s.names.arrived(it)
+			if several(it.stat) {
+				names = append(names, journal.Name{Path: it.path, File: it.stat.Inode()})
+			}
 			acked = append(acked, it.marks...)
 			continue
 		}
@@ -120,6 +123,7 @@ func (s *sender) settle(r *run, report transport.Report, kept bool) {
 			s.fail(m, f.Err)
 		}
 	}
+	s.owed.Got(names...)
 	s.owed.Changed(s.undurable(r, report)...)
 	s.owed.AckTelling(s.tellings(r, report, failed), acked...)
 	s.synced(r.losses)

@@ -45,7 +45,6 @@ type sender struct {
 	// syncing is held from the question what is on the target's disk until the journal knows.
 	syncing sync.Mutex
 	lost    int // guarded by syncing: how many losses were known then
-	names   names
 
 	mu sync.Mutex
 	// large is the path in the lane of large files, deferred what waits for its end.

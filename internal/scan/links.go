@@ -14,11 +14,11 @@ func (o *Observer) links(l *look, p change.Path, old, now change.Stat, h Happene
 				bits = change.Content
 			}
 		}
-		o.linked(l, p, now, h, bits, func(q change.Path) bool { return bits != 0 || !came || !h.named(q) })
+		o.linked(l, p, now, h, bits, func(q change.Path, known bool) bool { return bits != 0 || !came || !known && !h.named(q) })
 	}
 	if old.IsFile() && old.Links > 1 && !now.SameFile(old) {
 		if h.Wrote && old.IsRegular() {
-			o.linked(l, p, old, h, change.Content, func(change.Path) bool { return true })
+			o.linked(l, p, old, h, change.Content, func(change.Path, bool) bool { return true })
 		} else {
 			o.linked(l, p, old, h, 0, nil)
 		}
@@ -35,20 +35,21 @@ func (h Happened) named(q change.Path) bool {
 }
 
 // linked takes the names but p of the file that st is of. mark says of one at which nothing changed but how many they are whether it is
-// marked; nil leaves it to whoever looks at it next.
-func (o *Observer) linked(l *look, p change.Path, st change.Stat, h Happened, bits change.Bits, mark func(q change.Path) bool) {
+// marked; known: not even that, as it was looked at since. Nil leaves it to whoever looks at it next.
+func (o *Observer) linked(l *look, p change.Path, st change.Stat, h Happened, bits change.Bits, mark func(q change.Path, known bool) bool) {
 	for _, q := range o.index.Links(p, st) {
 		now, err := o.root.lstat(q)
 		if err != nil || !now.SameFile(st) {
 			continue
 		}
 		f := Finding{Path: q, Stat: now, Young: l.young(now), Mark: true, Since: h.Since, Bits: bits}
-		if old := o.index.Stat(q); !old.Renamed(now) {
+		old := o.index.Stat(q)
+		if !old.Renamed(now) {
 			_, why := compare(old, now)
 			f.Bits |= why
 		} else if mark == nil {
 			continue
-		} else if !mark(q) {
+		} else if !mark(q, old == now) {
 			f.Mark, f.Bits = false, 0
 		}
 		l.findings = append(l.findings, f)
