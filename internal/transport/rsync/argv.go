@@ -11,7 +11,7 @@ import (
 )
 
 // line is one of the few forms of an rsync command.
-type line uint8
+type line uint16
 
 const (
 	// update: --ignore-missing-args, so that it can never remove what is listed. --force lets
@@ -50,11 +50,15 @@ const keeping line = 1 << 7
 // trashing is added to the lines of removals and updates: what goes, and what an update replaces, is moved to the trash.
 const trashing line = 1 << 6
 
+// bare is added to the lines of updates: the directories above what is listed do not go along. One that is missing is made; in whose place something
+// else is, that stays, and what is below fails.
+const bare line = 1 << 8
+
 // hashing is added to the lines of comparisons: what is equal in size and mtime is compared by content.
 const hashing line = 1 << 5
 
 // base is a line without what was added to it.
-func (l line) base() line { return l &^ (keeping | trashing | hashing) }
+func (l line) base() line { return l &^ (keeping | trashing | hashing | bare) }
 
 // removes reports whether a line removes what is listed.
 func (l line) removes() bool { return l.base() == remove || l.base() == removeExact }
@@ -189,10 +193,8 @@ func (o *Options) options(l line, by named, old bool, exclude ...string) []strin
 	default:
 		args = append(args, "--from0", "--files-from=-")
 	}
-	switch l.base() {
-	case update, updateContent, updateLarge, updateLargeContent:
-		// The directories above what is listed go along: putting an entry into one changed its times over there.
-	default:
+	// With an update the directories above what is listed go along: putting an entry into one changed its times over there.
+	if l.base() > updateLargeContent || l&bare != 0 {
 		args = append(args, "--no-implied-dirs")
 	}
 	switch l.base() {

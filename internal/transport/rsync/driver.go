@@ -20,8 +20,9 @@ const minSettle = time.Minute
 
 // Transport is one target reached by rsync.
 type Transport struct {
-	o    Options
-	warm *warm
+	o        Options
+	warm     *warm
+	standing standing
 
 	mu      sync.Mutex
 	spawner *spawner // guarded by mu; nil until the first run
@@ -34,8 +35,19 @@ var _ transport.Transport = (*Transport)(nil)
 // understood in rsync's messages fails the batch.
 func (t *Transport) Apply(ctx context.Context, b transport.Batch) (transport.Report, error) {
 	var report transport.Report
+	err := t.applyTo(ctx, b, &report)
+	if err != nil {
+		t.standing.forget()
+	}
+	return report, err
+}
+
+func (t *Transport) applyTo(ctx context.Context, b transport.Batch, report *transport.Report) error {
+	if b.Op == transport.Remove || b.Op == transport.RemoveExact {
+		t.standing.gone(b.Paths)
+	}
 	if b.Op == transport.RemoveExact {
-		return report, t.removeExact(ctx, b, &report)
+		return t.removeExact(ctx, b, report)
 	}
 	paths := b.Paths
 	root := slices.Index(paths, change.Root)
@@ -43,16 +55,16 @@ func (t *Transport) Apply(ctx context.Context, b transport.Batch) (transport.Rep
 		paths = slices.Delete(slices.Clone(paths), root, root+1)
 	}
 	if len(paths) > 0 && t.o.Trash && b.Op != transport.Remove {
-		return report, t.updateSparing(ctx, b, paths, &report)
+		return t.updateSparing(ctx, b, paths, report)
 	}
 	if len(paths) > 0 {
 		// The root goes along as the parent of all others.
-		return report, t.applyLine(ctx, t.lineOf(b), b, paths, &report)
+		return t.applyLine(ctx, t.lineOf(b), b, paths, report)
 	}
 	if root >= 0 {
-		return report, t.applyLine(ctx, rootOnly, b, []change.Path{change.Root}, &report)
+		return t.applyLine(ctx, rootOnly, b, []change.Path{change.Root}, report)
 	}
-	return report, nil
+	return nil
 }
 
 func (t *Transport) lineOf(b transport.Batch) line {

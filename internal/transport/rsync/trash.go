@@ -68,17 +68,59 @@ func (e errInTheWay) Unwrap() error { return e.error }
 // updateSparing is an update of a target with a trash: what is there under the same name and is of another type
 // goes to the trash. What a file merely overwrites does not, so that the trash holds what went and not each version, and rsync
 // knows no such difference. So what is no file at the source is sent with --backup: nothing but its predecessor
-// can go. Files are sent without --backup and --force; those that a directory is in the way of, a second time with both.
+// can go. Files are sent without --backup and --force; those that a directory is in the way of, a second time with both. The directories above
+// files go along with them, so before that those are sent with --backup that may be something else there.
 func (t *Transport) updateSparing(ctx context.Context, b transport.Batch, paths []change.Path, report *transport.Report) error {
 	files, others := sortedByType(b, paths)
 	l := t.lineOf(b)
+	t.standing.gone(paths)
+	above := t.standing.unsure(files)
+	var sent transport.Report
 	// Directories before what is in them.
-	if err := t.updateTrashing(ctx, l, b, others, report); err != nil || len(files) == 0 {
+	if err := t.updateTrashing(ctx, l, b, union(others, above), &sent); err != nil || len(files) == 0 {
+		add(report, sent)
 		return err
 	}
+	unmade := map[change.Path]bool{}
+	for _, f := range sent.Failed {
+		unmade[f.Path] = true
+	}
+	t.standing.stand(slices.DeleteFunc(above, func(p change.Path) bool { return unmade[p] }))
+	asked := map[change.Path]bool{}
+	for _, p := range others {
+		asked[p] = true
+	}
+	sent.Failed = slices.DeleteFunc(sent.Failed, func(f transport.Failure) bool { return !asked[f.Path] })
+	sent.Limits = slices.DeleteFunc(sent.Limits, func(f transport.Failure) bool { return !asked[f.Path] })
+	sent.Changed = slices.DeleteFunc(sent.Changed, func(p change.Path) bool { return !asked[p] })
+	add(report, sent)
+	return t.updateFiles(ctx, l, b, files, unmade, report)
+}
+
+// updateFiles is an update of files. The directories above them are directories on the target, but for those in unmade, of which nobody knows:
+// what arrives there without them proves that they are.
+func (t *Transport) updateFiles(ctx context.Context, l line, b transport.Batch, files []change.Path, unmade map[change.Path]bool, report *transport.Report) error {
+	var doubtful []change.Path
+	for _, p := range files {
+		if unmade[p.Parent()] {
+			doubtful = append(doubtful, p)
+		}
+	}
 	var sent transport.Report
-	if err := t.applyLine(ctx, l|keeping, b, files, &sent); err != nil {
-		return err
+	if len(doubtful) > 0 {
+		if err := t.applyLine(ctx, l|keeping|bare, b, doubtful, &sent); err != nil {
+			return err
+		}
+		failed := map[change.Path]bool{}
+		for _, f := range sent.Failed {
+			failed[f.Path] = true
+		}
+		files = slices.DeleteFunc(slices.Clone(files), func(p change.Path) bool { return failed[p] })
+	}
+	if len(files) > 0 {
+		if err := t.applyLine(ctx, l|keeping, b, files, &sent); err != nil {
+			return err
+		}
 	}
 	var blocked []change.Path
 	if !b.Keep {
@@ -90,10 +132,21 @@ func (t *Transport) updateSparing(ctx context.Context, b transport.Batch, paths 
 			return is
 		})
 	}
-	report.Failed = append(report.Failed, sent.Failed...)
-	report.Limits = append(report.Limits, sent.Limits...)
-	report.Files, report.Bytes = report.Files+sent.Files, report.Bytes+sent.Bytes
+	add(report, sent)
 	return t.updateTrashing(ctx, l, b, blocked, report)
+}
+
+// add adds what became of some paths of a batch.
+func add(to *transport.Report, r transport.Report) {
+	to.Failed, to.Limits, to.Changed = append(to.Failed, r.Failed...), append(to.Limits, r.Limits...), append(to.Changed, r.Changed...)
+	to.Files, to.Bytes = to.Files+r.Files, to.Bytes+r.Bytes
+}
+
+// union is all of both, each once.
+func union(a, b []change.Path) []change.Path {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // updateTrashing is an update by which what goes is moved to the trash. A target that refuses that still gets

@@ -406,3 +406,68 @@ func (r *rig) must(err error) {
 		r.Fatal(err)
 	}
 }
+
+// The directories above a file go along with it: what is there in their place goes to the trash as well, also when a batch names the file alone.
+func TestFileInThePlaceOfADirectoryAboveIsInTheTrash(t *testing.T) {
+	trashKinds(t, func(t *testing.T, r *rig) {
+		r.write(r.dst, "kind", "a file")
+		r.must(os.Symlink("nowhere", filepath.Join(r.dst, "link")))
+		r.write(r.src, "kind/deep/f", "new")
+		r.write(r.src, "link/large", "new")
+		r.must(os.Chmod(filepath.Join(r.src, "kind"), 0o700))
+		r.mustApply(transport.Update, "kind/deep/f")
+		r.mustApply(transport.UpdateLarge, "link/large")
+		r.dstHas("kind/deep/f", "new")
+		r.dstHas("link/large", "new")
+		r.dstHas(today()+"kind", "a file")
+		if to, err := os.Readlink(filepath.Join(r.dst, today(), "link")); err != nil || to != "nowhere" {
+			t.Errorf("the link in the trash leads to %q, %v", to, err)
+		}
+		if info, err := os.Stat(filepath.Join(r.dst, "kind")); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("the directory above: %v, %v", info, err)
+		}
+		// What is removed and comes back as something else is not taken for the directory that it was.
+		r.must(os.RemoveAll(filepath.Join(r.src, "kind")))
+		r.mustApply(transport.Remove, "kind")
+		r.write(r.dst, "kind", "a file again")
+		r.write(r.src, "kind/deep/f", "newer")
+		r.mustApply(transport.Update, "kind/deep/f")
+		r.dstHas("kind/deep/f", "newer")
+		r.dstHas(today()+"kind", "a file again")
+	})
+}
+
+// Where the target takes no trash, such a file stays, and all else arrives.
+func TestFileInThePlaceOfADirectoryAboveStaysWithoutATrash(t *testing.T) {
+	r := newRig(t, rsyncdtest.Options{}, func(o *Options) { o.Trash = true })
+	r.write(r.dst, filter.TrashName, "a file")
+	r.write(r.dst, "kind", "kept")
+	r.write(r.dst, "d/f", "old")
+	for _, name := range []string{"kind/f", "d/f", "new/deep/f", "g"} {
+		r.write(r.src, name, "new of "+name)
+	}
+	r.must(os.Chmod(filepath.Join(r.src, "new"), 0o700))
+	report, err := r.apply(transport.Update, "kind/f", "d/f", "new/deep/f", "g")
+	if got := pathsOf(report.Failed); err != nil || !slices.Equal(got, []change.Path{"kind/f"}) {
+		t.Errorf("failed %v, %v", report.Failed, err)
+	}
+	r.dstHas("kind", "kept")
+	for _, name := range []string{"d/f", "new/deep/f", "g"} {
+		r.dstHas(name, "new of "+name)
+	}
+	if info, err := os.Stat(filepath.Join(r.dst, "new")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the directory above: %v, %v", info, err)
+	}
+}
+
+// What was changed is known: a loss of power of the target may take it back.
+func TestWhatChangedOnATargetWithATrashIsTold(t *testing.T) {
+	r := newRig(t, rsyncdtest.Options{}, func(o *Options) { o.Trash = true })
+	r.write(r.src, "d/f", "new")
+	r.write(r.src, "g", "new")
+	report, err := r.apply(transport.Update, "d", "d/f", "g")
+	slices.Sort(report.Changed)
+	if got := slices.Compact(report.Changed); err != nil || !slices.Equal(got, []change.Path{"d", "d/f", "g"}) {
+		t.Errorf("changed %q, %v", got, err)
+	}
+}
