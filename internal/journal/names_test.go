@@ -109,6 +109,34 @@ func TestATargetHasAFileUnderTheNameThatArrivedLast(t *testing.T) {
 	has("a")
 }
 
+// A name that waits for its turn may be there already. One that is on its way is not, and of one that failed or has other content nobody knows.
+func TestATargetMayHaveAFileUnderANameThatWaits(t *testing.T) {
+	j := New(1000)
+	one := j.Open("one")
+	st := file(7, 4)
+	has := func(want change.Path) {
+		t.Helper()
+		if got := one.Has("new", st, func(change.Path) bool { return true }); got != want {
+			t.Errorf("has it at %q, want %q", got, want)
+		}
+	}
+	mark := func(p change.Path, bits change.Bits) {
+		j.Record(scan.Finding{Path: p, Stat: st, Mark: true, Since: time.Now(), Bits: bits})
+	}
+	mark("new", 0)
+	mark("b", change.Live)
+	mark("c", change.Live)
+	has("b")
+	marks := one.Take(2)
+	has("c")
+	one.PutBack(marks...)
+	has("b")
+	mark("b", change.Content)
+	has("c")
+	one.Fail(one.Take(10)[2], errors.New("no"), time.Now().Add(time.Hour), false)
+	has("")
+}
+
 // What is owed in one step is never owed in part: of what is not owed, a target is taken to have all names.
 func TestNamesThatAreOwedTogetherAreNeverOwedInPart(t *testing.T) {
 	j := New(10 * lowMax)

@@ -128,14 +128,13 @@ func TestVersionsKeptByLinksAreLinksOnTheTarget(t *testing.T) {
 	byEach(t, func(t *testing.T, by mixed.Options) {
 		t.Parallel()
 		l := newLinked(t, by, nil)
-		// Now and then a file is sent for a new name; what must not be is that many are.
-		const files, few = 300, 0
+		const files = 300
 		for i := range files {
 			l.write(fmt.Sprintf("daily.0/d%d/f%d", i%7, i), strings.Repeat("content "+strconv.Itoa(i), 100*(i%20)))
 		}
 		l.start()
 		l.same()
-		if n := l.sends(func() { l.run("cp", "-al", "daily.0", "daily.1") }); n > few {
+		if n := l.sends(func() { l.run("cp", "-al", "daily.0", "daily.1") }); n > 0 {
 			t.Errorf("%d files were sent for new names", n)
 		}
 		n := l.sends(func() { // as rsync does it: a changed file is another one
@@ -146,7 +145,7 @@ func TestVersionsKeptByLinksAreLinksOnTheTarget(t *testing.T) {
 			t.Errorf("%d files were sent for one that changed", n)
 		}
 		for range 2 {
-			if n := l.sends(func() { l.run("cp", "-al", "daily.0", "daily.new") }); n > few {
+			if n := l.sends(func() { l.run("cp", "-al", "daily.0", "daily.new") }); n > 0 {
 				t.Errorf("%d files were sent for new names once more", n)
 			}
 			// Directories that are not moved on the target are other names at the most.
@@ -159,7 +158,7 @@ func TestVersionsKeptByLinksAreLinksOnTheTarget(t *testing.T) {
 	})
 }
 
-// files makes files in dir, and versions of it whose files are names of these.
+// versions makes files in dir/v00, and versions of it whose files are names of these.
 func (l *linked) versions(dir string, files, versions int) {
 	l.t.Helper()
 	for i := range files {
