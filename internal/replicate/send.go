@@ -130,7 +130,8 @@ func (s *sender) settle(r *run, report transport.Report, kept bool) {
 }
 
 // cameBack owes a comparison of what was to be removed and is there again, and of what was to be replaced by something else
-// than a directory and is not what it was: rsync may have seen a directory, or nothing, and left what the target has below it.
+// than a directory and is not what it was: rsync may have seen a directory, or nothing, and left what the target has below it, or a file of
+// the size and mtime of the one that was to go, and left that.
 func (s *sender) cameBack(sess *session, r *run) {
 	looks := sess.root.Looks()
 	defer looks.Close()
@@ -139,8 +140,8 @@ func (s *sender) cameBack(sess *session, r *run) {
 			continue
 		}
 		seen, err := looks.Look(it.path)
-		if err != nil || seen.Stat.IsDir() || !r.removes() && seen.Stat != it.stat {
-			s.owed.Owe(change.Mark{Path: it.path, Since: oldest(it.marks), Bits: change.Extras})
+		if err != nil || seen.Stat.IsDir() || seen.Stat != it.stat {
+			s.owed.Owe(change.Mark{Path: it.path, Since: oldest(it.marks), Bits: anything})
 		}
 	}
 }

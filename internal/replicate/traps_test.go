@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 
 	"sersync/internal/change"
 	"sersync/internal/replicate"
+	"sersync/internal/transport"
 	"sersync/internal/transport/rsync"
 	"sersync/internal/treetest"
 	"sersync/internal/watch"
@@ -512,6 +514,31 @@ func TestTwoInstancesFacingEachOtherComeToRest(t *testing.T) {
 		}
 	}
 	treetest.Equal(t, a.dir, b.dir, nil)
+}
+
+// A file may be removed, and another one of its size and time be in its place when rsync looks.
+func TestFileOfTheSameSizeAndTimeInThePlaceOfOneThatIsBeingRemovedArrives(t *testing.T) {
+	t.Parallel()
+	var r *rig
+	at := time.Now().Add(-time.Hour)
+	put := func(content string) {
+		r.write("a", content)
+		r.must(os.Chtimes(filepath.Join(r.dir, "a"), at, at))
+	}
+	var once sync.Once
+	r = newRig(t, func(r *rig) {
+		r.opts.Targets[0].Transport = before{r.opts.Targets[0].Transport, func(b transport.Batch) {
+			if b.Op == transport.Remove {
+				once.Do(func() { put("other") })
+			}
+		}}
+	})
+	r.write("rest", "x")
+	put("first")
+	r.start()
+	r.equal("one")
+	r.must(os.Remove(filepath.Join(r.dir, "a")))
+	r.equal("one")
 }
 
 // Files of the same size and time that take each other's names arrive, in the lane of large files as well.
