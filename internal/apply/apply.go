@@ -41,6 +41,8 @@ type Options struct {
 	Keeper    *Keeper
 	// OpenFiles is where a process finds its open files by number. Default "/proc/self/fd"; it may be relative to the working directory.
 	OpenFiles string
+	// Moved reports whether the root has lost its name, for a process that does not know the name. It may be nil.
+	Moved func() bool
 	// Log may be nil.
 	Log *slog.Logger
 }

@@ -10,6 +10,9 @@ import (
 // Check reports whether the name of the root still leads to the directory that is open: ErrRootGone, or another error when that
 // cannot be known. Whoever renames the directory, or mounts something over it, has another one in its place, to which nothing of this Tree goes.
 func (t *Tree) Check() error {
+	if t.o.Moved != nil && t.o.Moved() {
+		return fmt.Errorf("%w: it was renamed or removed", ErrRootGone)
+	}
 	var here, there unix.Stat_t
 	if err := unix.Fstat(t.top.fd, &here); err != nil {
 		return fmt.Errorf("look at target root %q: %w", t.name, err)

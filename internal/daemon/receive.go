@@ -30,7 +30,7 @@ func openModule(at receive.Place, version string) (receive.Serve, func() error, 
 	if err != nil {
 		return nil, nil, err
 	}
-	o := apply.Options{Owners: at.Owns, SetID: at.Owns, FakeSuper: m.FakeSuper, Log: at.Log}
+	o := apply.Options{Owners: at.Owns, SetID: at.Owns, FakeSuper: m.FakeSuper, Moved: at.Moved, Log: at.Log}
 	if m.FakeSuper && at.Owns {
 		o.Keeper = &apply.Keeper{UID: m.User.UID, GID: m.User.GID}
 	}

@@ -62,9 +62,16 @@ func inModule(parent *control, from *gob.Decoder, open func(Place) (Serve, func(
 		return fmt.Errorf("read configuration of module: %w", err)
 	}
 	at.Module, at.Jailed, at.Owns = config.Module, config.Jailed, config.Owns
+	next := uintptr(firstFD)
 	if config.Proc {
-		at.Proc = os.NewFile(firstFD, "proc")
+		at.Proc = os.NewFile(next, "proc")
+		next++
 	}
+	w := &way{tell: func() { _ = parent.send(message{Kind: kindMoved}, nil) }}
+	if config.Watched {
+		w.watch = os.NewFile(next, "way")
+	}
+	at.Moved = w.moved
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	serve, end, err := open(at)

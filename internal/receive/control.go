@@ -37,6 +37,8 @@ const (
 	kindServe kind = "serve"
 	// ended: the session with the ID is over. From the process of a module.
 	kindEnded kind = "ended"
+	// moved: the directory has lost its name, and nothing is written any more. From the process of a module.
+	kindMoved kind = "moved"
 )
 
 // message is what the processes tell each other. What comes from a front or a module is believed in nothing.

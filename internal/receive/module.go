@@ -43,6 +43,8 @@ func newModule(b *broker, settings Module, after *process) *module {
 type moduleConfig struct {
 	Module             Module
 	Jailed, Owns, Proc bool
+	// Watched: there is a descriptor that tells when the directory loses its name.
+	Watched bool
 }
 
 // ensure starts a process when there is none. The caller holds starting.
@@ -75,7 +77,14 @@ func (m *module) ensure() error {
 }
 
 func (m *module) start() (*process, error) {
+	// What happens after this is told, and to none but the directory that is opened then.
+	way, unwatched := watchWay(m.settings.Path)
 	root, err := os.OpenFile(m.settings.Path, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if unwatched == nil {
+		defer way.Close()
+	} else if err == nil {
+		m.b.o.Log.Warn("it takes some seconds until it is noticed that the directory of a module is renamed", "module", m.settings.Name, "error", unwatched)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open directory of module: %w", err)
 	}
@@ -89,6 +98,9 @@ func (m *module) start() (*process, error) {
 	}
 	if m.b.proc != nil {
 		config.Proc, c.files = true, []*os.File{m.b.proc}
+	}
+	if unwatched == nil {
+		config.Watched, c.files = true, append(c.files, way)
 	}
 	if m.settings.User != nil && privileged() {
 		c.user = m.settings.User
@@ -105,7 +117,8 @@ func (m *module) start() (*process, error) {
 	return p, err
 }
 
-// rootEvery is how often the directory of a module that is in use is looked at.
+// rootEvery is how often the directory of a module that is in use is looked at: what is mounted over it, and what other clients of an NFS server do, no
+// event tells.
 const rootEvery = 2 * time.Second
 
 // watchRoot ends the process when another directory is at the path of the module: what it writes would go to one that nobody means. It is
@@ -123,10 +136,15 @@ func (m *module) watchRoot(p *process, was os.FileInfo) {
 		if err == nil && os.SameFile(is, was) || err != nil && !errors.Is(err, os.ErrNotExist) {
 			continue
 		}
-		m.b.o.Log.Warn("directory of a module is gone or another one, its clients are cut off", "module", m.settings.Name, "path", m.settings.Path)
-		p.control.finish()
+		m.lost(p)
 		return
 	}
+}
+
+// lost ends the process of a directory that has lost its name.
+func (m *module) lost(p *process) {
+	m.b.o.Log.Warn("directory of a module is gone or another one, its clients are cut off", "module", m.settings.Name, "path", m.settings.Path)
+	p.control.finish()
 }
 
 // attend counts sessions out until the process is gone.
@@ -141,6 +159,10 @@ func (m *module) attend(p *process) {
 		}
 		if err != nil {
 			break
+		}
+		if msg.Kind == kindMoved {
+			m.lost(p)
+			continue
 		}
 		m.mu.Lock()
 		delete(m.sessions, msg.ID)

@@ -52,6 +52,8 @@ type Place struct {
 	// Proc is a /proc with nothing but processes, for "self/fd/N" relative to it: in a jail there is no other. It is nil without a jail, and
 	// where a container does not allow it.
 	Proc *os.File
+	// Moved reports whether the directory has lost its name, and tells the parent, which ends the process then. Nothing may be written afterwards.
+	Moved func() bool
 	// Owns says that owners, groups and any mode can be set. What is made belongs to Module.User only when it is given to him.
 	Owns bool
 	Log  *slog.Logger
