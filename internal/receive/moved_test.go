@@ -58,7 +58,7 @@ func TestADirectoryThatLosesItsNameIsNoticedAtOnce(t *testing.T) {
 			if err := lose(dir); err != nil {
 				t.Fatal(err)
 			}
-			if !w.moved() || !w.moved() || told != 1 {
+			if again := w.moved(); !again || !w.moved() || told != 1 {
 				t.Errorf("it is not noticed, or told %d times", told)
 			}
 		})
