@@ -236,10 +236,7 @@ func past(now, noticed time.Time) time.Time {
 
 // open keeps the journal, as it is, in the file.
 func (j *Journal) open(path, source string) error {
-	s, err := openStore(path, 0)
-	if err == nil {
-		err = syncDir(path)
-	}
+	s, err := lastingStore(path)
 	if err != nil {
 		return fmt.Errorf("open journal %q: %w", path, err)
 	}

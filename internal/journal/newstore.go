@@ -34,11 +34,20 @@ func newStore(path string, ours bool) (*store, error) {
 			return nil, err
 		}
 	}
+	return lastingStore(path)
+}
+
+// lastingStore opens or makes a file whose name survives a power cut. It has nothing open when it fails: the lock of it would be in the way of the
+// next try.
+func lastingStore(path string) (*store, error) {
 	s, err := openStore(path, 0)
 	if err != nil {
 		return nil, err
 	}
-	return s, syncDir(path)
+	if err := syncDir(path); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
 }
 
 // taken is ErrInUse with the process that has the file, when the kernel tells.

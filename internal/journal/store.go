@@ -93,21 +93,22 @@ func guarded(do func() error) (err error) {
 // goroutine of the library, whose panic nobody could catch.
 func openStore(path string, mmapFlags int) (s *store, err error) {
 	err = guarded(func() error {
+		// What is open, whatever has the name by now.
+		var info os.FileInfo
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{
 			Timeout: lockTime, FreelistType: bbolt.FreelistMapType, NoStatistics: true, MmapFlags: mmapFlags, InitialMmapSize: mapped,
 			OpenFile: func(name string, flags int, perm os.FileMode) (*os.File, error) {
-				return os.OpenFile(name, flags|unix.O_NOFOLLOW, perm)
+				file, err := os.OpenFile(name, flags|unix.O_NOFOLLOW, perm)
+				if err == nil {
+					info, err = file.Stat()
+				}
+				return file, err
 			},
 		})
 		if err != nil {
 			return err
 		}
 		db.AllocSize = growth
-		info, err := os.Lstat(path)
-		if err != nil {
-			db.Close()
-			return err
-		}
 		s = &store{db: db, file: info}
 		return nil
 	})
