@@ -27,7 +27,7 @@
 // Where an own authority signed certificates, the receiver proves itself by its own before anything else (Login.CA), and a client by its own to a receiver
 // with Certificates.Clients. Secrets are asked for all the same, unless Auth takes the name in the certificate for the user (Access.Certified).
 //
-// There are no session tickets: a connection lasts for days, and every one logs in. Records have their full size from the first byte on. Suites of AES-GCM are taken
+// There are no session tickets: a connection lasts for days, and every one logs in. Records have their full size from the first byte on, and travel many at a time (gather.go). Suites of AES-GCM are taken
 // when both machines do it in hardware, which is crypto/tls's own choice. One connection carried 0.5 to 1.0 GB/s over loopback, with both
 // ends on two cores of an EPYC that had other work too, and a login took 1.2 to 2.0 ms there (BenchmarkThroughput, BenchmarkLogin).
 package channel
@@ -78,6 +78,7 @@ func Client(ctx context.Context, conn net.Conn, l Login) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log in to module %q: %w", l.Module, err)
 	}
+	s.below.ahead = true
 	return s, nil
 }
 

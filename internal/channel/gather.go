@@ -11,11 +11,28 @@ import (
 // recordMax is how much of what is written goes in one record, in bytes (RFC 8446, 5.1).
 const recordMax = 16 << 10
 
-// secured is a connection that has logged in. The records of one Write travel together: crypto/tls writes each one by itself, and
-// each such call wakes the other side.
+// recordLongest is the longest that a record is on its way, in bytes (RFC 8446, 5.2).
+const recordLongest = 5 + recordMax + 256
+
+// secured is a connection that has logged in. The records of one Write travel together, and one Read takes all that are there: crypto/tls
+// writes and reads each one by itself, and each such call wakes the other side, or tells it that there is room.
 type secured struct {
 	*tls.Conn
-	below *gather
+	below   *gather
+	reading sync.Mutex
+}
+
+func (s *secured) Read(b []byte) (int, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	n, err := s.Conn.Read(b)
+	// Where this much was read ahead, the end of a record is in it, and nothing is waited for.
+	for err == nil && n < len(b) && s.below.end-s.below.start >= recordLongest {
+		var m int
+		m, err = s.Conn.Read(b[n:])
+		n += m
+	}
+	return n, err
 }
 
 func (s *secured) Write(b []byte) (int, error) {
@@ -38,9 +55,15 @@ func (s *secured) Close() error {
 // NetConn is the connection below.
 func (s *secured) NetConn() net.Conn { return s.below.Conn }
 
-// gather is a connection that can hold back what is written to it.
+// gather is a connection that can hold back what is written to it, and reads ahead while there is much.
 type gather struct {
 	net.Conn
+	// ahead: somebody has logged in, and may read ahead. read[start:end] was; it is nil when nothing was. full: as much came the last time as
+	// there was room for.
+	ahead, full bool
+	read        *[]byte
+	start, end  int
+
 	holds atomic.Int32 // how many want it to; less only under mu
 	mu    sync.Mutex
 	held  *[]byte // guarded by mu: what is held back; nil for nothing
@@ -79,4 +102,36 @@ func (g *gather) release() error {
 	buffers.Put(g.held)
 	g.held = nil
 	return g.err
+}
+
+// aheadMax is how much is read ahead, in bytes.
+const aheadMax = 256 << 10
+
+// aheads are for what is read ahead, which few connections do at a time.
+var aheads = sync.Pool{New: func() any {
+	b := make([]byte, aheadMax)
+	return &b
+}}
+
+// Read reads ahead when the last call brought all that it had room for, so that a connection on which nothing comes holds no memory.
+func (g *gather) Read(b []byte) (n int, err error) {
+	if g.read == nil && g.full && g.ahead {
+		g.read = aheads.Get().(*[]byte)
+		g.start = 0
+		g.end, err = g.Conn.Read(*g.read)
+		if g.full = g.end == aheadMax; g.end > 0 {
+			err = nil // it comes again
+		}
+	}
+	if g.read == nil {
+		n, err = g.Conn.Read(b)
+		g.full = n == len(b)
+		return n, err
+	}
+	n = copy(b, (*g.read)[g.start:g.end])
+	if g.start += n; g.start == g.end {
+		aheads.Put(g.read)
+		g.read, g.start, g.end = nil, 0, 0
+	}
+	return n, err
 }

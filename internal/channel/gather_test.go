@@ -118,3 +118,33 @@ func TestClosingEndsAWriteThatNobodyReads(t *testing.T) {
 		t.Errorf("the write ended with %v, want %v", err, net.ErrClosed)
 	}
 }
+
+func TestOneReadTakesTheRecordsThatAreThere(t *testing.T) {
+	c, _, there := countedPair(t)
+	for name, way := range map[string][2]net.Conn{"to the receiver": {c, there}, "to the sender": {there, c}} {
+		sent, got := make([]byte, 4*recordMax), make([]byte, 4*recordMax)
+		// How much is there when a read begins is for the kernel to say: it may be little, but not every time.
+		for most, end := 0, time.Now().Add(30*time.Second); most <= recordMax; {
+			if time.Now().After(end) {
+				t.Fatalf("%s: no read brought more than %d bytes of %d that had been written", name, most, len(sent))
+			}
+			_, _ = rand.Read(sent)
+			if _, err := way[0].Write(sent); err != nil {
+				t.Fatal(err)
+			}
+			for n := 0; n < len(got); {
+				m, err := way[1].Read(got[n:])
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, most = n+m, max(most, m)
+			}
+			if !bytes.Equal(sent, got) {
+				t.Fatalf("%s: other bytes came than were written", name)
+			}
+		}
+		if way[1].(*secured).below.read != nil {
+			t.Errorf("%s: memory is held for what is to come", name)
+		}
+	}
+}

@@ -121,15 +121,17 @@ func selfSigned() (*tls.Certificate, error) {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-// Login secures conn and lets the client log in. The connection that it returns is a *tls.Conn. The context is for the login alone; its values are for Auth.
+// Login secures conn and lets the client log in. The context is for the login alone; its values are for Auth.
 // With an error, conn is closed, and Peer says what the client claimed to be, as far as it came. The error is an *Error, which wraps one of Auth, or the context's own.
 func (s *Server) Login(ctx context.Context, conn net.Conn) (net.Conn, Peer, error) {
 	peer := Peer{From: conn.RemoteAddr()}
-	c := tls.Server(conn, s.tls)
-	err := bounded(ctx, conn, func(ctx context.Context) error { return s.login(ctx, c, &peer) })
+	c := &secured{below: &gather{Conn: conn}}
+	c.Conn = tls.Server(c.below, s.tls)
+	err := bounded(ctx, conn, func(ctx context.Context) error { return s.login(ctx, c.Conn, &peer) })
 	if err != nil {
 		return nil, peer, fmt.Errorf("let in client from %s: %w", peer.From, err)
 	}
+	c.below.ahead = true
 	return c, peer, nil
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// relayBuffer is what is copied at once, in bytes. Of a TLS connection come 16 KiB at the most.
-	relayBuffer = 64 << 10
+	// relayBuffer is what is copied at once, in bytes.
+	relayBuffer = 128 << 10
 	// linger is how long a client may take to read the last word. Closed at once, what it still sends would have it thrown away unread.
 	linger = 2 * time.Second
 )
