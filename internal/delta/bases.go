@@ -5,10 +5,10 @@ import (
 	"io"
 )
 
-// baseReader reads the bases for Sign ahead of it, as reading takes about as long as signing.
+// baseReader reads bases while what it read is signed, or written: both take about as long.
 type baseReader struct {
 	ctx    context.Context
-	block  int
+	cancel context.CancelFunc
 	pieces chan piece
 	// free are the buffers that nobody uses.
 	free chan []byte
@@ -23,59 +23,97 @@ type piece struct {
 	bytes []byte
 }
 
-func newBaseReader(ctx context.Context, block int, total int64) *baseReader {
-	r := &baseReader{
-		ctx: ctx, block: block,
-		pieces: make(chan piece, 1), free: make(chan []byte, 2), done: make(chan struct{}),
+// newBuffers are for a baseReader: its pieces have up to so many bytes.
+func newBuffers(size int64) chan []byte {
+	free := make(chan []byte, 2)
+	for range cap(free) {
+		free <- make([]byte, size)
 	}
-	for range cap(r.free) {
-		r.free <- make([]byte, min(max(readAhead, int64(block)), total))
-	}
+	return free
+}
+
+// startReader has read send pieces until it returns. What it finds out is known once stop was called.
+func startReader(ctx context.Context, free chan []byte, read func(*baseReader) error) *baseReader {
+	r := &baseReader{pieces: make(chan piece, 1), free: free, done: make(chan struct{})}
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	go func() {
+		defer close(r.done)
+		defer close(r.pieces)
+		r.err = read(r)
+	}()
 	return r
 }
 
-// run reads as much of the bases as may be signed.
-func (r *baseReader) run(bases []Base) {
-	defer close(r.done)
-	defer close(r.pieces)
-	left := int64(maxBlocks)
-	for _, b := range bases {
-		size := b.Size
-		if blocks(size, r.block) > left {
-			size = left * int64(r.block)
-		}
-		left -= blocks(size, r.block)
-		if r.err = r.base(b.File, size); r.err != nil {
-			return
-		}
+// stop ends the reading and gives back the buffers. Where err, which is that of whoever used the pieces, is nil, it is that of the reading.
+func (r *baseReader) stop(err error) error {
+	r.cancel()
+	for p := range r.pieces {
+		r.took(p)
+	}
+	if <-r.done; err == nil {
+		err = r.err
+	}
+	return err
+}
+
+// took gives back the buffer of a piece.
+func (r *baseReader) took(p piece) {
+	if p.bytes != nil {
+		r.free <- p.bytes[:cap(p.bytes)]
 	}
 }
 
-func (r *baseReader) base(file io.ReaderAt, size int64) error {
+// all reads as much of the bases as may be signed.
+func (r *baseReader) all(bases []Base, block int) error {
+	left := int64(maxBlocks)
+	for _, b := range bases {
+		size := b.Size
+		if blocks(size, block) > left {
+			size = left * int64(block)
+		}
+		left -= blocks(size, block)
+		if err := r.base(b.File, size, int64(block)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *baseReader) base(file io.ReaderAt, size, block int64) error {
 	for offset := int64(0); offset < size; {
-		if n := (holeEnd(file, offset, size) - offset) / int64(r.block); n > 0 {
+		if n := (holeEnd(file, offset, size) - offset) / block; n > 0 {
 			if err := r.send(piece{zeros: n}); err != nil {
 				return err
 			}
-			offset += n * int64(r.block)
+			offset += n * block
 			continue
 		}
-		var p []byte
-		select {
-		case p = <-r.free:
-		case <-r.ctx.Done():
-			return r.ctx.Err()
-		}
-		p = p[:min(int64(cap(p)), size-offset)]
-		if err := readFull(file, p, offset); err != nil {
+		n, err := r.bytes(file, offset, size-offset)
+		if err != nil {
 			return err
 		}
-		if err := r.send(piece{bytes: p}); err != nil {
-			return err
-		}
-		offset += int64(len(p))
+		offset += n
 	}
 	return nil
+}
+
+// bytes sends up to so many bytes at offset, and says how many.
+func (r *baseReader) bytes(file io.ReaderAt, offset, most int64) (int64, error) {
+	var p []byte
+	select {
+	case p = <-r.free:
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	}
+	p = p[:min(int64(cap(p)), most)]
+	err := readFull(file, p, offset)
+	if err == nil {
+		err = r.send(piece{bytes: p})
+	}
+	if err != nil {
+		r.free <- p[:cap(p)]
+	}
+	return int64(len(p)), err
 }
 
 func (r *baseReader) send(p piece) error {

@@ -219,7 +219,7 @@ func BenchmarkParts(b *testing.B) {
 			b.SetBytes(benchSize)
 			before := spent()
 			for b.Loop() {
-				if _, err := Diff(context.Background(), c.file, benchSize, c.sig, func(Op) error { return nil }); err != nil {
+				if _, err := Diff(context.Background(), c.file, benchSize, c.sig, &Key{1}, func(Op) error { return nil }); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -256,7 +256,7 @@ func BenchmarkSmall(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			var err error
-			if sum, err = Diff(context.Background(), file, size, nil, func(Op) error { return nil }); err != nil {
+			if sum, err = Diff(context.Background(), file, size, nil, &Key{1}, func(Op) error { return nil }); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -266,12 +266,11 @@ func BenchmarkSmall(b *testing.B) {
 		out := memory{make([]byte, size)}
 		for b.Loop() {
 			builder := NewBuilder(&out, size, nil)
-			for _, op := range []Op{{Kind: Data, Data: p}, {Kind: End, Sum: sum}} {
+			for _, op := range []Op{{Kind: Start, Key: Key{1}}, {Kind: Data, Data: p}, {Kind: End, Sum: sum}} {
 				if err := builder.Apply(op); err != nil {
 					b.Fatal(err)
 				}
 			}
-			builder.Close()
 		}
 	})
 }

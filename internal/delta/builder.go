@@ -1,6 +1,7 @@
 package delta
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -16,44 +17,47 @@ type Output interface {
 }
 
 // Builder makes a file of operations, whoever sent them: nothing is read beyond a base nor written beyond the size. It
-// writes whole buffers, shares blocks with a base where the file system can, and leaves out pages of zeros, so that what
+// gathers what is small, shares blocks with a base where the file system can, and leaves out pages of zeros, so that what
 // has holes at the source has them here.
 type Builder struct {
 	out   Output
 	size  int64
 	bases []Base
-	sum   *summer
+	sum   *summer // nil before the first operation
 	clone cloner
 	// old is the end of what the file held before: what is to be zero up to there has to be made so.
 	old int64
-	// at is where the content goes on that filled bytes of the buffer in turn hold.
-	at      int64
-	buffers [4]*buffer
-	turn    int
-	filled  int
+	// at is where the content goes on that filled bytes of the buffer hold.
+	at     int64
+	buffer []byte
+	filled int
+	// free are the buffers for what is read ahead; nil before the first one is needed.
+	free chan []byte
 }
 
-// NewBuilder is for a file of this size, which the caller has found fit to be stored. Close ends it.
+// direct is from how many bytes on data is written as it came, where nothing was gathered.
+const direct = 64 << 10
+
+// NewBuilder is for a file of this size, which the caller has found fit to be stored.
 func NewBuilder(out Output, size int64, bases []Base) *Builder {
-	b := &Builder{out: out, size: size, bases: bases, sum: newSummer(size)}
+	b := &Builder{out: out, size: size, bases: bases}
 	b.clone.out, _ = out.(*os.File)
 	if i := inPlace(bases); i >= 0 {
 		b.old = bases[i].Size
 	}
-	for i := range b.buffers {
-		b.buffers[i] = &buffer{}
-	}
 	return b
 }
-
-// Close frees what the Builder holds. It has nothing to say: only the End makes a file.
-func (b *Builder) Close() { b.sum.stop() }
 
 // Apply does one operation. The file is whole when it has done the End; an operation that cannot be is ErrMalformed, and a
 // file that is not the sender's ErrSum. After an error nothing more is applied.
 func (b *Builder) Apply(op Op) error {
+	if op.Kind != Start && b.sum == nil {
+		b.sum = newSummer(b.size, nil)
+	}
 	var err error
 	switch op.Kind {
+	case Start:
+		err = b.start(op.Key)
 	case Data:
 		err = b.data(op.Data)
 	case Copy:
@@ -71,6 +75,14 @@ func (b *Builder) Apply(op Op) error {
 	return nil
 }
 
+func (b *Builder) start(key Key) error {
+	if b.sum != nil {
+		return fmt.Errorf("start of a file that has begun: %w", ErrMalformed)
+	}
+	b.sum = newSummer(b.size, &key)
+	return nil
+}
+
 // offset is how much there is of the file.
 func (b *Builder) offset() int64 { return b.at + int64(b.filled) }
 
@@ -85,6 +97,14 @@ func (b *Builder) fits(n int64) error {
 func (b *Builder) data(p []byte) error {
 	if err := b.fits(int64(len(p))); err != nil {
 		return err
+	}
+	return b.add(p)
+}
+
+// add goes on with p.
+func (b *Builder) add(p []byte) error {
+	if b.filled == 0 && len(p) >= direct {
+		return b.put(p)
 	}
 	for len(p) > 0 {
 		n := copy(b.room(), p)
@@ -157,13 +177,16 @@ func (b *Builder) keep(out io.ReaderAt, n int64) error {
 			return err
 		}
 		b.at += int64(len(p))
-		b.pass(p)
+		b.sum.add(p)
 	}
 	return nil
 }
 
-// read goes on with n bytes at offset of a base.
+// read goes on with n bytes at offset of a base: with what is more than a buffer while the next one is read.
 func (b *Builder) read(base Base, offset, n int64) error {
+	if n > 2*MaxData {
+		return b.readAhead(base, offset, n)
+	}
 	for end := offset + n; offset < end; {
 		p := b.room()
 		p = p[:min(int64(len(p)), end-offset)]
@@ -176,6 +199,33 @@ func (b *Builder) read(base Base, offset, n int64) error {
 		}
 	}
 	return nil
+}
+
+func (b *Builder) readAhead(base Base, offset, n int64) error {
+	if b.free == nil {
+		b.free = newBuffers(MaxData)
+	}
+	// Up to where writes are aligned, and from there on as much at a time.
+	first := MaxData - b.offset()%MaxData
+	r := startReader(context.Background(), b.free, func(r *baseReader) error {
+		for most, end := first, offset+n; offset < end; most = MaxData {
+			n, err := r.bytes(base.File, offset, min(most, end-offset))
+			if err != nil {
+				return fmt.Errorf("read base at %d: %w", offset, err)
+			}
+			offset += n
+		}
+		return nil
+	})
+	var err error
+	for piece := range r.pieces {
+		err = b.add(piece.bytes)
+		r.took(piece)
+		if err != nil {
+			break
+		}
+	}
+	return r.stop(err)
 }
 
 func (b *Builder) hole(n int64) error {
@@ -213,14 +263,10 @@ func (b *Builder) end(sum Sum) error {
 
 // room is what is free of the buffer, up to a multiple of its size in the file, so that writes are aligned.
 func (b *Builder) room() []byte {
-	buf := b.buffers[b.turn]
-	if b.filled == 0 {
-		buf.busy.Wait()
-		if buf.bytes == nil {
-			buf.bytes = make([]byte, min(MaxData, b.size))
-		}
+	if b.buffer == nil {
+		b.buffer = make([]byte, min(MaxData, b.size))
 	}
-	return buf.bytes[b.filled:min(int64(len(buf.bytes)), MaxData-b.at%MaxData)]
+	return b.buffer[b.filled:min(int64(len(b.buffer)), MaxData-b.at%MaxData)]
 }
 
 // fill counts n bytes more of the buffer, and writes it when it is full.
@@ -232,10 +278,16 @@ func (b *Builder) fill(n int) error {
 	return b.flush()
 }
 
-// flush writes what the buffer holds, but for pages of zeros, and passes it on to the sum.
+// flush writes what the buffer holds.
 func (b *Builder) flush() error {
-	p := b.buffers[b.turn].bytes[:b.filled]
-	b.pass(p)
+	p := b.buffer[:b.filled]
+	b.filled = 0
+	return b.put(p)
+}
+
+// put goes on with p, which goes into the sum and, but for pages of zeros, into the file.
+func (b *Builder) put(p []byte) error {
+	b.sum.add(p)
 	at := b.at
 	b.at += int64(len(p))
 	// from..to is what is to be written.
@@ -251,12 +303,6 @@ func (b *Builder) flush() error {
 		to += n
 	}
 	return b.write(p[from:], at+int64(from))
-}
-
-// pass has p, which is in the buffer, go into the sum, and takes the next buffer.
-func (b *Builder) pass(p []byte) {
-	b.sum.add(p, b.buffers[b.turn])
-	b.turn, b.filled = (b.turn+1)%len(b.buffers), 0
 }
 
 func (b *Builder) write(p []byte, at int64) error {

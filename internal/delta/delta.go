@@ -9,7 +9,8 @@
 //
 // Two hashes find a block, and one proves the file. A rolling sum says cheaply, at each byte, that a block may begin
 // there; XXH3, with a seed that nobody knew when the files were written, that it does. Neither is trusted: the sum of the
-// file is BLAKE3, which nobody can collide, and it is made of what was read back of the bases while the file was built.
+// file is a hash that nobody can collide who does not know its key (Key), which the sender draws for each file that it sends,
+// and it is made of what was read back of the bases while the file was built.
 // A wrong match, a base that changed meanwhile and a liar are one case: the sum differs, nothing is shown, and the file is
 // sent again without bases.
 package delta

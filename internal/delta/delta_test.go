@@ -1,7 +1,6 @@
 package delta
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -50,41 +49,54 @@ func transfer(out Output, file io.ReaderAt, size int64, bases []Base) (traffic, 
 			return sent, err
 		}
 	}
-	from, to := io.Pipe()
+	// Half of the transfers are those of a sender that knows no keys.
+	var key *Key
+	if rand.IntN(2) == 0 {
+		key = &Key{byte(rand.Uint32())}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	way, back := make(chan []byte), make(chan []byte, 2)
+	back <- nil
+	back <- nil
 	failed := make(chan error, 1)
 	go func() {
-		var encoded []byte
+		defer close(way)
 		emit := func(op Op) error {
 			sent.data += int64(len(op.Data))
-			encoded = op.Append(encoded[:0])
-			_, err := counted{to, &sent.operations}.Write(encoded)
-			return err
+			encoded := op.Append((<-back)[:0])
+			sent.operations += int64(len(encoded))
+			select {
+			case way <- encoded:
+			case <-ctx.Done():
+			}
+			return ctx.Err()
 		}
-		sum, err := Diff(context.Background(), file, size, sig, emit)
+		var err error
+		if key != nil {
+			err = emit(Op{Kind: Start, Key: *key})
+		}
+		var sum Sum
+		if err == nil {
+			sum, err = Diff(ctx, file, size, sig, key, emit)
+		}
 		if err == nil {
 			err = emit(Op{Kind: End, Sum: sum})
 		}
-		to.CloseWithError(err)
 		failed <- err
 	}()
 	b := NewBuilder(out, size, bases)
-	defer b.Close()
-	r := NewReader(bufio.NewReaderSize(from, 64<<10))
-	err := func() error {
-		for {
-			op, err := r.Read()
-			if err == io.EOF {
-				return nil
-			}
-			if err == nil {
-				err = b.Apply(op)
-			}
-			if err != nil {
-				return err
-			}
+	var err error
+	for p := range way {
+		var op Op
+		if op, err = Parse(p); err == nil {
+			err = b.Apply(op)
 		}
-	}()
-	from.CloseWithError(err)
+		if err != nil {
+			break
+		}
+		back <- p
+	}
+	cancel()
 	return sent, errors.Join(err, <-failed)
 }
 

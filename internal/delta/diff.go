@@ -17,6 +17,8 @@ const (
 	// sparse is, until there is a match again: a run of sparse+1 blocks is still found, at the cost of sparse blocks.
 	eager  = 128
 	sparse = 8
+	// maxPiece bounds the bytes of one Data: with less a call is dear, with more they are not in the cache any more.
+	maxPiece = 128 << 10
 	// A rolling sum that proves false costs a block's XXH3. This many bytes may be wasted so, and this many for each
 	// byte of the file; so the worst file that somebody can make costs no more than a constant a byte.
 	wasteFree = 64 << 20
@@ -24,9 +26,10 @@ const (
 )
 
 // Diff reads the first size bytes of file once and emits what makes them of the bases of the signature, which is complete,
-// or nil where there are none. It returns their sum, for the End, which is the caller's to emit: not if the file changed
-// meanwhile in a way that matters to it. An error of emit ends it.
-func Diff(ctx context.Context, file io.ReaderAt, size int64, sig *Signature, emit func(Op) error) (Sum, error) {
+// or nil where there are none. The key, nil for none, is that of their sum, which it returns. The Start with the one and the End
+// with the other are the caller's to emit: the End not if the file changed meanwhile in a way that matters to it. An error of
+// emit ends it.
+func Diff(ctx context.Context, file io.ReaderAt, size int64, sig *Signature, key *Key, emit func(Op) error) (Sum, error) {
 	block := blind
 	if sig != nil {
 		if !sig.Complete() {
@@ -38,11 +41,10 @@ func Diff(ctx context.Context, file io.ReaderAt, size int64, sig *Signature, emi
 			sig = nil
 		}
 	}
-	d := differ{window: newWindow(ctx, file, size, block), sig: sig, emit: emit, want: -1}
+	d := differ{window: newWindow(ctx, file, size, block, newSummer(size, key)), sig: sig, emit: emit, want: -1}
 	if sig != nil {
 		d.want = 0
 	}
-	defer d.sum.stop()
 	if err := d.run(); err != nil {
 		return Sum{}, err
 	}
@@ -215,10 +217,10 @@ func (d *differ) miss(n int) error {
 	d.next += n
 	d.missed += int64(n)
 	d.want = -1
-	if d.next-d.sent < MaxData {
+	if d.next-d.sent < maxPiece {
 		return nil
 	}
-	return d.send(MaxData)
+	return d.send(maxPiece)
 }
 
 // send emits the data that is due, in pieces, as long as there are at least so many bytes.
@@ -230,7 +232,7 @@ func (d *differ) send(least int) error {
 		return err
 	}
 	for d.next-d.sent >= max(least, 1) {
-		n := min(d.next-d.sent, MaxData)
+		n := min(d.next-d.sent, maxPiece)
 		if err := d.emit(Op{Kind: Data, Data: d.buf[d.sent : d.sent+n]}); err != nil {
 			return err
 		}

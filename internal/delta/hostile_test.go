@@ -1,7 +1,6 @@
 package delta
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -31,15 +30,16 @@ func TestOperationsBeyondTheirBoundsAreRefused(t *testing.T) {
 		"hole whose end wraps around":        {{Kind: Hole, Length: 4096}, {Kind: Hole, Length: 1<<63 - 1}},
 		"hole of less than nothing":          {{Kind: Hole, Length: 10}, {Kind: Hole, Length: -10}},
 		"end before the end":                 {{Kind: Hole, Length: 4095}, {Kind: End}},
-		"operation that there is not":        {{Kind: End + 1}},
+		"operation that there is not":        {{Kind: Start + 1}},
 		"no operation":                       {{}},
+		"a start after the start":            {{Kind: Start}, {Kind: Start}},
+		"a start after all others":           {{Kind: Hole, Length: 10}, {Kind: Start}},
 		"more after all is there":            {{Kind: Hole, Length: 4096}, {Kind: Data, Data: p[:1]}},
 		"data beyond it after what was held": {{Kind: Data, Data: p}, {Kind: Copy, Length: 1000}, {Kind: Hole, Length: 2097}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out memory
 			b := NewBuilder(&out, 4096, []Base{base(p)})
-			defer b.Close()
 			for i, op := range ops {
 				err := b.Apply(op)
 				if last := i == len(ops)-1; last != errors.Is(err, ErrMalformed) || !last && err != nil {
@@ -55,7 +55,6 @@ func TestOperationsBeyondTheirBoundsAreRefused(t *testing.T) {
 
 func TestCopyThatWouldTakeLongIsRefused(t *testing.T) {
 	b := NewBuilder(&memory{}, 1<<40, []Base{{File: bytes.NewReader(nil), Size: 1 << 40}})
-	defer b.Close()
 	if err := b.Apply(Op{Kind: Copy, Length: MaxCopy + 1}); !errors.Is(err, ErrMalformed) {
 		t.Error(err)
 	}
@@ -64,7 +63,6 @@ func TestCopyThatWouldTakeLongIsRefused(t *testing.T) {
 func TestAnotherSumIsRefused(t *testing.T) {
 	for name, last := range map[string]Op{"data": {Kind: Data, Data: []byte("x")}, "hole": {Kind: Hole, Length: 1}} {
 		b := NewBuilder(&memory{}, 1, nil)
-		defer b.Close()
 		if err := b.Apply(last); err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +103,7 @@ func TestBaseThatChangesAfterItWasSignedIsFound(t *testing.T) {
 }
 
 func TestFileThatIsCutWhileItIsReadIsAnError(t *testing.T) {
-	_, err := Diff(context.Background(), bytes.NewReader(make([]byte, 5000)), 5001, nil, func(Op) error { return nil })
+	_, err := Diff(context.Background(), bytes.NewReader(make([]byte, 5000)), 5001, nil, nil, func(Op) error { return nil })
 	if !errors.Is(err, ErrChanged) {
 		t.Error(err)
 	}
@@ -115,11 +113,11 @@ func TestDiffEndsWithItsContextAndItsReader(t *testing.T) {
 	file := bytes.NewReader(random(rand.New(rand.NewPCG(5, 5)), 8<<20))
 	ctx, cancel := context.WithCancel(context.Background())
 	n := 0
-	_, err := Diff(ctx, file, file.Size(), nil, func(Op) error { n++; cancel(); return nil })
+	_, err := Diff(ctx, file, file.Size(), nil, nil, func(Op) error { n++; cancel(); return nil })
 	if !errors.Is(err, context.Canceled) || n > 8 {
 		t.Errorf("%v after %d operations", err, n)
 	}
-	if _, err = Diff(context.Background(), file, file.Size(), nil, func(Op) error { return io.ErrClosedPipe }); !errors.Is(err, io.ErrClosedPipe) {
+	if _, err = Diff(context.Background(), file, file.Size(), nil, nil, func(Op) error { return io.ErrClosedPipe }); !errors.Is(err, io.ErrClosedPipe) {
 		t.Error(err)
 	}
 	if err = Sign(ctx, io.Discard, 1, []Base{{File: file, Size: file.Size()}}); !errors.Is(err, context.Canceled) {
@@ -142,8 +140,7 @@ func TestRollingSumsMadeToCollideCostAConstantAByte(t *testing.T) {
 	}
 	sig.index()
 	size := int64(len(file))
-	d := differ{window: newWindow(context.Background(), bytes.NewReader(file), size, sig.block), sig: sig, emit: func(Op) error { return nil }, want: 0}
-	defer d.sum.stop()
+	d := differ{window: newWindow(context.Background(), bytes.NewReader(file), size, sig.block, newSummer(size, nil)), sig: sig, emit: func(Op) error { return nil }, want: 0}
 	if err := d.run(); err != nil {
 		t.Fatal(err)
 	}
@@ -189,34 +186,37 @@ func slowly(p []byte) (w weak) {
 	return w
 }
 
-func FuzzReader(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, op := range []Op{
 		{Kind: Data, Data: []byte("hello")},
 		{Kind: Copy, Base: 1, Offset: 1 << 40, Length: 300},
 		{Kind: Copy, Length: 1<<63 - 1},
 		{Kind: Hole, Length: 1 << 62},
 		{Kind: End, Sum: Sum{1, 2, 3}},
+		{Kind: Start, Key: Key{1, 2, 3}},
 	} {
-		f.Add(op.Append(nil))
+		encoded := op.Append(nil)
+		f.Add(append([]byte{byte(len(encoded))}, encoded...))
 	}
-	f.Add([]byte("\x01\x80\x80\x40"))
-	f.Add([]byte("\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
+	f.Add([]byte("\x04\x01\x80\x80\x40"))
+	f.Add([]byte("\x0b\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
 	bases := []Base{base(make([]byte, 1000)), base(bytes.Repeat([]byte("base"), 5000))}
 	f.Fuzz(func(t *testing.T, p []byte) {
 		const size = 1 << 20
 		var out memory
 		b := NewBuilder(&out, size, bases)
-		defer b.Close()
-		r := NewReader(bufio.NewReader(bytes.NewReader(p)))
-		for {
-			op, err := r.Read()
+		// Operations one after the other, each behind a byte that says how long it is.
+		for len(p) > 0 {
+			n := min(int(p[0]), len(p)-1)
+			op, err := Parse(p[1 : 1+n])
+			p = p[1+n:]
 			if err != nil {
-				if !errors.Is(err, ErrMalformed) && err != io.ErrUnexpectedEOF && err != io.EOF {
+				if !errors.Is(err, ErrMalformed) {
 					t.Fatal(err)
 				}
 				return
 			}
-			again, err := NewReader(bufio.NewReader(bytes.NewReader(op.Append(nil)))).Read()
+			again, err := Parse(op.Append(nil))
 			if err != nil || !reflect.DeepEqual(op, again) {
 				t.Fatalf("%+v is %+v, %v", op, again, err)
 			}
@@ -261,7 +261,7 @@ func FuzzSignature(f *testing.F) {
 			t.Fatalf("%d blocks of %d bytes", len(s.keys), len(p))
 		}
 		var told int64
-		_, err := Diff(context.Background(), bytes.NewReader(file), int64(len(file)), &s, func(op Op) error {
+		_, err := Diff(context.Background(), bytes.NewReader(file), int64(len(file)), &s, nil, func(op Op) error {
 			told += op.Length + int64(len(op.Data))
 			if op.Kind == Copy && (op.Offset < 0 || op.Length <= 0 || op.Offset+op.Length > s.bases[op.Base].size) {
 				t.Errorf("copy %+v", op)
@@ -285,7 +285,6 @@ func TestBuilderTellsOfADiskThatIsFull(t *testing.T) {
 	}
 	defer full.Close()
 	b := NewBuilder(full, 1<<20, nil)
-	defer b.Close()
 	for range 4 {
 		if err = b.Apply(Op{Kind: Data, Data: bytes.Repeat([]byte("x"), MaxData)}); err != nil {
 			break

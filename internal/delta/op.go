@@ -1,10 +1,8 @@
 package delta
 
 import (
-	"bufio"
 	"encoding/binary"
 	"fmt"
-	"io"
 )
 
 // Kind is what an operation does. The numbers are those of the wire.
@@ -16,6 +14,8 @@ const (
 	Copy                 // a range of a base
 	Hole                 // zeros that take no room
 	End                  // nothing: it is whole
+	// Start goes before all others. Without one the Sum has no key.
+	Start
 )
 
 // Op is one step of building a file from its beginning to its end.
@@ -26,14 +26,15 @@ type Op struct {
 	Offset int64
 	// Length is that of a Copy, up to MaxCopy, or of a Hole; at least 1.
 	Length int64
-	// Data has 1 to MaxData bytes, which are valid until the call returns that was given them, or until the next Read.
+	// Data has 1 to MaxData bytes, which are valid until the call returns that was given them.
 	Data []byte
-	// Sum is that of the file, at its End.
+	// Sum is that of the file, at its End, and Key what it is made with, at the Start.
 	Sum Sum
+	Key Key
 }
 
 // Append appends the operation as the wire has it: its kind, and then numbers as uvarints: the length before the bytes of
-// Data; base, offset and length of a Copy; the length of a Hole; for the End the 32 bytes of the sum.
+// Data; base, offset and length of a Copy; the length of a Hole; for the End the 32 bytes of the sum, for the Start those of the key.
 func (o Op) Append(p []byte) []byte {
 	p = append(p, byte(o.Kind))
 	switch o.Kind {
@@ -45,93 +46,64 @@ func (o Op) Append(p []byte) []byte {
 		p = binary.AppendUvarint(p, uint64(o.Offset))
 	case End:
 		return append(p, o.Sum[:]...)
+	case Start:
+		return append(p, o.Key[:]...)
 	}
 	return binary.AppendUvarint(p, uint64(o.Length))
 }
 
-// Reader reads operations up to an End. It takes no byte beyond it.
-type Reader struct {
-	from *bufio.Reader
-	data []byte
-	over bool
-}
-
-// NewReader reads from r, which stays with the caller: what follows the End is still in it.
-func NewReader(r *bufio.Reader) *Reader { return &Reader{from: r} }
-
-// Read reads one operation; after the End it is io.EOF. What no operation can be is ErrMalformed; whether it fits the
+// Parse is the operation that p is, all of it; its Data is in p. What no operation can be is ErrMalformed; whether it fits the
 // bases is for the Builder to say.
-func (r *Reader) Read() (Op, error) {
-	if r.over {
-		return Op{}, io.EOF
+func Parse(p []byte) (Op, error) {
+	if len(p) == 0 {
+		return Op{}, fmt.Errorf("no operation: %w", ErrMalformed)
 	}
-	kind, err := r.from.ReadByte()
-	if err != nil {
-		return Op{}, cut(err)
-	}
-	op := Op{Kind: Kind(kind)}
+	op, n := Op{Kind: Kind(p[0])}, numbered{rest: p[1:]}
 	switch op.Kind {
 	case Data:
-		err = r.readData(&op)
+		op.Data = n.bytes(int(n.next(1, MaxData)))
 	case Copy:
-		var base int64
-		if base, err = r.number(0, MaxBases-1); err != nil {
-			break
-		}
-		op.Base = int(base)
-		if op.Offset, err = r.number(0, 1<<63-1); err == nil {
-			op.Length, err = r.number(1, MaxCopy)
-		}
+		op.Base = int(n.next(0, MaxBases-1))
+		op.Offset = n.next(0, 1<<63-1)
+		op.Length = n.next(1, MaxCopy)
 	case Hole:
-		op.Length, err = r.number(1, 1<<63-1)
+		op.Length = n.next(1, 1<<63-1)
 	case End:
-		r.over = true
-		_, err = io.ReadFull(r.from, op.Sum[:])
+		copy(op.Sum[:], n.bytes(len(op.Sum)))
+	case Start:
+		copy(op.Key[:], n.bytes(len(op.Key)))
 	default:
-		err = fmt.Errorf("operation of kind %d: %w", kind, ErrMalformed)
+		n.bad = true
 	}
-	if err != nil {
-		return Op{}, cut(err)
+	if n.bad || len(n.rest) > 0 {
+		return Op{}, fmt.Errorf("operation of kind %d in %d bytes: %w", op.Kind, len(p), ErrMalformed)
 	}
 	return op, nil
 }
 
-func (r *Reader) readData(op *Op) error {
-	n, err := r.number(1, MaxData)
-	if err != nil {
-		return err
-	}
-	if int64(cap(r.data)) < n {
-		r.data = make([]byte, n)
-	}
-	op.Data = r.data[:n]
-	_, err = io.ReadFull(r.from, op.Data)
-	return err
+// numbered takes an operation apart. What comes after a mistake is zero.
+type numbered struct {
+	rest []byte
+	bad  bool
 }
 
-// number reads an uvarint of at most 9 bytes, which is all that 63 bits need.
-func (r *Reader) number(low, high int64) (int64, error) {
-	var n uint64
-	for shift := 0; shift < 63; shift += 7 {
-		b, err := r.from.ReadByte()
-		if err != nil {
-			return 0, err
-		}
-		n |= uint64(b&0x7f) << shift
-		if b < 0x80 {
-			if n < uint64(low) || n > uint64(high) {
-				return 0, fmt.Errorf("number %d is not in %d to %d: %w", n, low, high, ErrMalformed)
-			}
-			return int64(n), nil
-		}
+// next is a number from low to high.
+func (n *numbered) next(low, high uint64) int64 {
+	v, size := binary.Uvarint(n.rest)
+	if size <= 0 || v < low || v > high || n.bad {
+		n.bad = true
+		return 0
 	}
-	return 0, fmt.Errorf("number of more than 63 bits: %w", ErrMalformed)
+	n.rest = n.rest[size:]
+	return int64(v)
 }
 
-// cut makes an end in the middle of what it is.
-func cut(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
+func (n *numbered) bytes(length int) []byte {
+	if n.bad || length > len(n.rest) {
+		n.bad = true
+		return nil
 	}
-	return err
+	b := n.rest[:length]
+	n.rest = n.rest[length:]
+	return b
 }

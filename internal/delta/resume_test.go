@@ -87,7 +87,6 @@ func TestWhatWasWrittenOverCannotBeCopied(t *testing.T) {
 	out := create(t, t.TempDir(), "out")
 	writeAt(t, out, make([]byte, 1000), 0)
 	b := NewBuilder(out, 2000, []Base{{File: out, Size: 1000, InPlace: true}})
-	defer b.Close()
 	if err := b.Apply(Op{Kind: Data, Data: []byte("xx")}); err != nil {
 		t.Fatal(err)
 	}

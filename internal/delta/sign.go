@@ -27,16 +27,9 @@ func Sign(ctx context.Context, w io.Writer, seed uint64, bases []Base) error {
 	for _, b := range bases {
 		s.out = binary.LittleEndian.AppendUint64(s.out, uint64(b.Size))
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	r := newBaseReader(ctx, s.block, total)
-	go r.run(bases)
-	err := s.all(r)
-	cancel()
-	<-r.done
-	if err == nil {
-		err = r.err
-	}
-	if err != nil {
+	free := newBuffers(min(max(readAhead, int64(s.block)), total))
+	r := startReader(ctx, free, func(r *baseReader) error { return r.all(bases, s.block) })
+	if err := r.stop(s.all(r)); err != nil {
 		return fmt.Errorf("sign %d bases: %w", len(bases), err)
 	}
 	return s.flush()
@@ -64,9 +57,7 @@ func (s *signer) all(r *baseReader) error {
 			}
 			p = p[n:]
 		}
-		if piece.bytes != nil {
-			r.free <- piece.bytes
-		}
+		r.took(piece)
 	}
 	return nil
 }

@@ -127,17 +127,19 @@ func (m *Remove) decode(d *decoder) { m.Path = d.path() }
 
 // Content is a step of making an offered file that the target wants, from the sender. The steps of a file follow one another without anything in
 // between, files in the order in which they were wanted.
-type Content struct {
-	// Op is what is sent, and Encoded the same as it comes in, for a delta.Reader.
-	Op      delta.Op
-	Encoded []byte
-}
+type Content struct{ Op delta.Op }
 
 func (*Content) frame() Type { return typeContent }
 
 func (m *Content) encode(b []byte) []byte { return m.Op.Append(b) }
 
-func (m *Content) decode(d *decoder) { m.Encoded = d.bytes(len(d.b)) }
+func (m *Content) decode(d *decoder) {
+	var err error
+	if m.Op, err = delta.Parse(d.b); err != nil {
+		d.fail()
+	}
+	d.b = nil
+}
 
 // ContentEnd ends the content of a wanted file, from the sender.
 type ContentEnd struct {

@@ -48,7 +48,7 @@ const flushAt = 64 << 10
 // A buffer that holds more than bufferLeast is exchanged for one of bufferSize. These are shared: of many connections, few write.
 const (
 	bufferLeast = 8 << 10
-	bufferSize  = flushAt + 16<<10
+	bufferSize  = MaxData + 16<<10
 )
 
 var buffers = sync.Pool{New: func() any {
@@ -77,7 +77,8 @@ type Message interface {
 func (w *Writer) Write(m Message) error {
 	if len(w.buf) == 0 {
 		w.buf = append(w.buf, make([]byte, w.room)...)
-	} else if len(w.buf) > bufferLeast && cap(w.buf) < bufferSize {
+	}
+	if len(w.buf)+bulk(m) > bufferLeast && cap(w.buf) < bufferSize {
 		w.small, w.buf = w.buf, append(*buffers.Get().(*[]byte), w.buf...)
 	}
 	at := len(w.buf)
@@ -92,6 +93,17 @@ func (w *Writer) Write(m Message) error {
 		return w.Flush()
 	}
 	return w.err
+}
+
+// bulk is about how long a message is that can be long.
+func bulk(m Message) int {
+	switch m := m.(type) {
+	case *Content:
+		return len(m.Op.Data)
+	case *Entry:
+		return len(m.Content)
+	}
+	return 0
 }
 
 // Flush writes what is in the buffer.

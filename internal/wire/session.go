@@ -9,13 +9,15 @@ import (
 
 // Version is the newest version of these messages that this program speaks, and Oldest the oldest one.
 const (
-	Version = 2
+	Version = 3
 	Oldest  = 1
 	// Links is the first version in which an Entry may have a Link.
 	Links = 2
 	// Trash is the first version with what concerns a trash: Begin.Day, Compare.Trash, Fetch, Expire. Without these the messages are what they
 	// were before it.
 	Trash = 2
+	// Keyed is the first version in which content may begin with the key of its sum.
+	Keyed = 3
 )
 
 // SessionSize is the size of what names a session.

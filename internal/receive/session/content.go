@@ -1,11 +1,9 @@
 package session
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 
@@ -159,20 +157,16 @@ func (b *batch) build(ctx context.Context, w *wanted, in *stream) (done apply.Do
 		f.Discard()
 	}()
 	builder := delta.NewBuilder(output{f}, w.entry.Attr.Size, w.sizes)
-	defer builder.Close()
 	same := w.identity()
-	ops := delta.NewReader(bufio.NewReaderSize(in, 4<<10))
-	for {
-		op, err := ops.Read()
-		if err == io.EOF {
-			break
-		}
+	for over := false; !over; {
+		op, err := in.op()
 		if err != nil {
-			return done, false, in.why(err)
+			return done, false, err
 		}
 		if err := builder.Apply(op); err != nil {
 			return done, false, err
 		}
+		over = op.Kind == delta.End
 		same.add(op)
 		bytes += op.Length + int64(len(op.Data))
 		if op.Kind == delta.Copy && op.Base == w.part {
@@ -221,60 +215,48 @@ func worthKeeping(err error) bool {
 type stream struct {
 	b     *batch
 	next  wire.Message // read, and not taken yet; nil when there is none
-	left  []byte
 	end   *wire.ContentEnd
 	err   error
 	bytes int64
 }
 
-func (s *stream) Read(p []byte) (int, error) {
-	for len(s.left) == 0 {
-		if s.err != nil {
-			return 0, s.err
+// op is the next operation, whose Data is there until the next call.
+func (s *stream) op() (delta.Op, error) {
+	for s.err == nil && s.end == nil {
+		if c, ok := s.advance().(*wire.Content); ok {
+			return c.Op, nil
 		}
-		if s.end != nil {
-			return 0, errCut
-		}
-		s.advance()
 	}
-	n := copy(p, s.left)
-	s.left = s.left[n:]
-	return n, nil
+	if s.err != nil {
+		return delta.Op{}, s.err
+	}
+	return delta.Op{}, errCut
 }
 
 // advance reads the next message.
-func (s *stream) advance() {
+func (s *stream) advance() wire.Message {
 	m := s.next
 	s.next = nil
 	if m == nil {
 		if m, s.err = s.b.c.read(); s.err != nil {
-			return
+			return nil
 		}
 	}
 	switch m := m.(type) {
 	case *wire.Content:
-		s.left = m.Encoded
-		s.bytes += int64(len(m.Encoded))
+		s.bytes += int64(len(m.Op.Data))
 	case *wire.ContentEnd:
 		s.end = m
 	case *wire.Alive:
 	default:
 		s.err = fmt.Errorf("%T in the content of a file: %w", m, wire.ErrFrame)
 	}
-}
-
-// why is the error behind one of reading an operation.
-func (s *stream) why(err error) error {
-	if s.err != nil {
-		return s.err
-	}
-	return err
+	return m
 }
 
 // rest reads up to the end of the content.
 func (s *stream) rest() (*wire.ContentEnd, error) {
 	for s.end == nil && s.err == nil {
-		s.left = nil
 		s.advance()
 	}
 	return s.end, s.err

@@ -105,12 +105,16 @@ type patient struct {
 	rate *rate.Limiter
 }
 
-// rateBurst is how much is sent at a time, in bytes, where the bandwidth is bounded.
-const rateBurst = 16 << 10
+// writeMost is how much may take as long as the timeout, in bytes: a pack with the most that a Content holds, or two. rateBurst is how much is sent
+// at a time where the bandwidth is bounded.
+const (
+	writeMost = 2*wire.MaxData + 16<<10
+	rateBurst = 16 << 10
+)
 
 func (p patient) Write(b []byte) (n int, err error) {
 	for len(b) > 0 {
-		most := wire.MaxData
+		most := writeMost
 		if p.rate != nil {
 			most = rateBurst
 			if err := p.rate.WaitN(context.Background(), min(len(b), most)); err != nil {

@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -80,8 +81,12 @@ func (b *batch) stream(ctx context.Context, index int, s sent, sig *delta.Signat
 	}
 	settle(st)
 	start := b.c.sent()
+	key, err := b.key()
+	if err != nil {
+		return err
+	}
 	var at, told int64
-	sum, err := delta.Diff(ctx, file, s.offer.stat.Size, sig, func(op delta.Op) error {
+	sum, err := delta.Diff(ctx, file, s.offer.stat.Size, sig, key, func(op delta.Op) error {
 		if err := b.c.put(&wire.Content{Op: op}); err != nil {
 			return &lostError{err}
 		}
@@ -104,11 +109,27 @@ func (b *batch) stream(ctx context.Context, index int, s sent, sig *delta.Signat
 	b.mu.Lock()
 	b.sent[index].bytes += b.c.sent() - start
 	b.mu.Unlock()
-	return b.proven(ctx, file, st, s.offer.stat.Size, sig, sum)
+	return b.proven(file, st, func() (delta.Sum, error) {
+		return delta.Diff(ctx, file, s.offer.stat.Size, sig, key, func(delta.Op) error { return b.unrefused() })
+	}, sum)
 }
 
-// proven reports by errMoves that a file, which was st before it was read, is no proof of what was read.
-func (b *batch) proven(ctx context.Context, file *os.File, st change.Stat, size int64, sig *delta.Signature, sum delta.Sum) error {
+// key draws the key of a sum and sends it; nil where the target knows of none.
+func (b *batch) key() (*delta.Key, error) {
+	if b.c.version < wire.Keyed {
+		return nil, nil
+	}
+	key := new(delta.Key)
+	_, _ = rand.Read(key[:]) // never fails
+	if err := b.c.put(&wire.Content{Op: delta.Op{Kind: delta.Start, Key: *key}}); err != nil {
+		return nil, &lostError{err}
+	}
+	return key, nil
+}
+
+// proven reports by errMoves that a file, which was st before it was read, is no proof of what was read and had this sum. again
+// reads it once more.
+func (b *batch) proven(file *os.File, st change.Stat, again func() (delta.Sum, error), sum delta.Sum) error {
 	var end unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &end); err != nil {
 		return err
@@ -120,8 +141,8 @@ func (b *batch) proven(ctx context.Context, file *os.File, st change.Stat, size 
 	case !longer(st, after):
 		return errMoves
 	}
-	again, err := delta.Diff(ctx, file, size, sig, func(delta.Op) error { return b.unrefused() })
-	if err == nil && again != sum {
+	second, err := again()
+	if err == nil && second != sum {
 		err = errMoves
 	}
 	return err

@@ -72,7 +72,9 @@ func (q *inquiry) take(m wire.Message) error {
 		kept := *m
 		return q.keep(&kept)
 	case *wire.Content:
-		return q.keep(&wire.Content{Encoded: bytes.Clone(m.Encoded)})
+		kept := *m
+		kept.Op.Data = bytes.Clone(m.Op.Data)
+		return q.keep(&kept)
 	case *wire.Result:
 		kept := *m
 		return q.keep(&kept)

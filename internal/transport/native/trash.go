@@ -1,8 +1,6 @@
 package native
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -148,9 +146,8 @@ func (w *trash) content(ctx context.Context) (*delta.Op, error) {
 	case *wire.Result:
 		return nil, errUnread{errors.New(printable(m.Text))}
 	case *wire.Content:
-		op, err := delta.NewReader(bufio.NewReader(bytes.NewReader(m.Encoded))).Read()
-		if err == nil && (op.Kind == delta.Data || op.Kind == delta.Hole) {
-			return &op, nil
+		if m.Op.Kind == delta.Data || m.Op.Kind == delta.Hole {
+			return &m.Op, nil
 		}
 	}
 	return nil, fmt.Errorf("%T in the content of a file of the trash: %w", m, wire.ErrFrame)
