@@ -17,17 +17,30 @@ type baseReader struct {
 	err  error
 }
 
-// A piece is a number of blocks of zeros, or the bytes of whole blocks and of the short one at the end of a base.
+// A piece is a number of blocks of zeros, or bytes, which are in a buffer: to be signed, those of whole blocks and of the short one at
+// the end of a base.
 type piece struct {
-	zeros int64
-	bytes []byte
+	zeros         int64
+	bytes, buffer []byte
+}
+
+// slack is how much longer a buffer is than what is read into it.
+const slack = 128
+
+// apart is the part of a buffer into which to read what is at offset of a file. A copy takes two to three times as long with some
+// processors (AMD, up to Zen 4) when it goes to a little behind where it comes from, counted within a page.
+func apart(buffer []byte, offset int64) []byte {
+	if offset%page > page-64 {
+		return buffer[slack:]
+	}
+	return buffer[:len(buffer)-slack]
 }
 
 // newBuffers are for a baseReader: its pieces have up to so many bytes.
 func newBuffers(size int64) chan []byte {
 	free := make(chan []byte, 2)
 	for range cap(free) {
-		free <- make([]byte, size)
+		free <- make([]byte, size+slack)
 	}
 	return free
 }
@@ -58,8 +71,8 @@ func (r *baseReader) stop(err error) error {
 
 // took gives back the buffer of a piece.
 func (r *baseReader) took(p piece) {
-	if p.bytes != nil {
-		r.free <- p.bytes[:cap(p.bytes)]
+	if p.buffer != nil {
+		r.free <- p.buffer
 	}
 }
 
@@ -99,21 +112,22 @@ func (r *baseReader) base(file io.ReaderAt, size, block int64) error {
 
 // bytes sends up to so many bytes at offset, and says how many.
 func (r *baseReader) bytes(file io.ReaderAt, offset, most int64) (int64, error) {
-	var p []byte
+	var p piece
 	select {
-	case p = <-r.free:
+	case p.buffer = <-r.free:
 	case <-r.ctx.Done():
 		return 0, r.ctx.Err()
 	}
-	p = p[:min(int64(cap(p)), most)]
-	err := readFull(file, p, offset)
+	p.bytes = apart(p.buffer, offset)
+	p.bytes = p.bytes[:min(int64(len(p.bytes)), most)]
+	err := readFull(file, p.bytes, offset)
 	if err == nil {
-		err = r.send(piece{bytes: p})
+		err = r.send(p)
 	}
 	if err != nil {
-		r.free <- p[:cap(p)]
+		r.free <- p.buffer
 	}
-	return int64(len(p)), err
+	return int64(len(p.bytes)), err
 }
 
 func (r *baseReader) send(p piece) error {

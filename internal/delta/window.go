@@ -9,7 +9,7 @@ import (
 // made and when it is sent. With 1 MiB that takes a tenth more processor time.
 const readAhead = 256 << 10
 
-// window is the part of the file that the sender has in memory: buf, which begins at offset at of the file. What is
+// window is the part of the file that the sender has in memory: buf, which is in memory and begins at offset at of the file. What is
 // before summed went into the sum, what is before sent was told, and next is where the search is:
 // summed, sent <= next <= len(buf).
 type window struct {
@@ -19,7 +19,7 @@ type window struct {
 	block int
 	sum   *summer
 
-	buf                []byte
+	memory, buf        []byte
 	at                 int64
 	summed, sent, next int
 }
@@ -65,10 +65,10 @@ func (w *window) more() error {
 	kept := w.rest()
 	w.at, w.next, w.summed, w.sent = w.offset(), 0, 0, 0
 	length := min(max(readAhead, 2*int64(w.block)), w.size-w.at)
-	if int64(cap(w.buf)) < length {
-		w.buf = make([]byte, length)
+	if int64(len(w.memory)) < length+slack {
+		w.memory = make([]byte, length+slack)
 	}
-	w.buf = w.buf[:length]
+	w.buf = apart(w.memory, w.at)[:length]
 	n := copy(w.buf, kept)
 	return readFull(w.file, w.buf[n:], w.at+int64(n))
 }
