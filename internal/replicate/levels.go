@@ -45,17 +45,30 @@ func (t *teller) watch(ctx context.Context) {
 			continue
 		}
 		now, known := t.level()
+		t.src.journal.Fact(t.fact(), &told)
 		next, tell := t.step(told, now)
 		if !known || next == told && !tell {
 			continue
+		}
+		if tell && t.On == hook.TargetDown {
+			t.awaitUp()
 		}
 		if tell && t.call(ctx, t.ofState(now)) != nil {
 			away.fail()
 			continue
 		}
 		away.ok()
-		told = next
-		t.src.journal.SetFact(t.fact(), told)
+		t.src.journal.SetFact(t.fact(), next)
+	}
+}
+
+// awaitUp has the hooks that are told when the target is up know that it is down: it may be up again before they look, and who is told that it is down is
+// told when that is over.
+func (t *teller) awaitUp() {
+	for _, up := range t.src.hooks() {
+		if up.On == hook.TargetUp && up.target == t.target && up.After <= t.After {
+			t.src.journal.SetFact(up.fact(), "down")
+		}
 	}
 }
 
