@@ -17,8 +17,6 @@ const (
 	// sparse is, until there is a match again: a run of sparse+1 blocks is still found, at the cost of sparse blocks.
 	eager  = 128
 	sparse = 8
-	// maxPiece bounds the bytes of one Data: with less a call is dear, with more they are not in the cache any more.
-	maxPiece = 128 << 10
 	// A rolling sum that proves false costs a block's XXH3. This many bytes may be wasted so, and this many for each
 	// byte of the file; so the worst file that somebody can make costs no more than a constant a byte.
 	wasteFree = 64 << 20
@@ -217,10 +215,10 @@ func (d *differ) miss(n int) error {
 	d.next += n
 	d.missed += int64(n)
 	d.want = -1
-	if d.next-d.sent < maxPiece {
+	if d.next-d.sent < MaxData {
 		return nil
 	}
-	return d.send(maxPiece)
+	return d.send(MaxData)
 }
 
 // send emits the data that is due, in pieces, as long as there are at least so many bytes.
@@ -232,7 +230,7 @@ func (d *differ) send(least int) error {
 		return err
 	}
 	for d.next-d.sent >= max(least, 1) {
-		n := min(d.next-d.sent, maxPiece)
+		n := min(d.next-d.sent, MaxData)
 		if err := d.emit(Op{Kind: Data, Data: d.buf[d.sent : d.sent+n]}); err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 
 const (
 	// relayBuffer is what is copied at once, in bytes.
-	relayBuffer = 128 << 10
+	relayBuffer = 256 << 10
 	// linger is how long a client may take to read the last word. Closed at once, what it still sends would have it thrown away unread.
 	linger = 2 * time.Second
 )

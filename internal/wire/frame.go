@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"sersync/internal/delta"
 )
 
 // Type is the first byte of a frame.
@@ -48,7 +50,7 @@ const flushAt = 64 << 10
 // A buffer that holds more than bufferLeast is exchanged for one of bufferSize. These are shared: of many connections, few write.
 const (
 	bufferLeast = 8 << 10
-	bufferSize  = MaxData + 16<<10
+	bufferSize  = delta.MaxData + 16<<10
 )
 
 var buffers = sync.Pool{New: func() any {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"sersync/internal/delta"
 	"sersync/internal/wire"
 )
 
@@ -105,10 +106,10 @@ type patient struct {
 	rate *rate.Limiter
 }
 
-// writeMost is how much may take as long as the timeout, in bytes: a pack with the most that a Content holds, or two. rateBurst is how much is sent
-// at a time where the bandwidth is bounded.
+// writeMost is how much may take as long as the timeout, in bytes: what goes over at a time of a large file. rateBurst is how much is sent at a time
+// where the bandwidth is bounded.
 const (
-	writeMost = 2*wire.MaxData + 16<<10
+	writeMost = delta.MaxData + 16<<10
 	rateBurst = 16 << 10
 )
 
