@@ -48,6 +48,9 @@ func TestCommitsThatFailLoseNothing(t *testing.T) {
 				if <-done != nil {
 					failed++
 				}
+				if err := j.consistent(); err != nil {
+					t.Fatalf("seed %d, commit %d: %v", seed, commits, err)
+				}
 				if err := os.Remove(filler); err != nil {
 					t.Fatal(err)
 				}

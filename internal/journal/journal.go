@@ -159,6 +159,7 @@ func (j *Journal) mark(p change.Path, d debt) {
 		j.push(e)
 	case j.taken(e):
 		for _, t := range j.targets {
+			t.keep(t.owed[p])
 			if t.cursor < e.place {
 				t.enter(e.mark())
 			}
@@ -217,11 +218,11 @@ func (j *Journal) unlink(e *entry) {
 	e.prev, e.next = nil, nil
 }
 
-// low is the cursor of the target that is furthest behind.
+// low is the cursor of the target that is furthest behind, in the file.
 func (j *Journal) low() uint64 {
 	low := j.seq
 	for _, t := range j.targets {
-		low = min(low, t.cursor)
+		low = min(low, t.saved())
 	}
 	return low
 }
@@ -241,7 +242,7 @@ func (j *Journal) trim() {
 // are owed a comparison of everything instead, in their own tables. Each round moves at least one target
 // to the end, and when all are there the log is empty.
 func (j *Journal) collapse() {
-	j.trim() // without any target nobody else does
+	j.keepAll(0) // and without any target nobody else trims it
 	for len(j.entries) > j.limit/2 {
 		low := j.low()
 		for _, t := range j.targets {

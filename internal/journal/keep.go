@@ -118,7 +118,7 @@ func (j *Journal) meta() meta {
 		m.Facts[name] = text
 	}
 	for name, t := range j.tables() {
-		m.Targets = append(m.Targets, targetMeta{Name: []byte(name), Cursor: t.cursor, Owed: len(t.owed), Again: len(t.again), Recent: t.seconds()})
+		m.Targets = append(m.Targets, targetMeta{Name: []byte(name), Cursor: t.saved(), Owed: len(t.owed) - t.lent, Again: len(t.again), Recent: t.seconds()})
 	}
 	return m
 }

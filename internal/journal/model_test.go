@@ -63,13 +63,18 @@ type world struct {
 	models    map[string]*model
 	paths     []change.Path
 	collapses bool // the limit is low: what is not found may be covered by the root
+	file      *modelFile
 }
 
-func newWorld(t *testing.T, seed uint64, limit int) *world {
+// newWorld makes a world whose journal is in a file, or in memory alone when that is nil.
+func newWorld(t *testing.T, seed uint64, limit int, file *modelFile) *world {
 	w := &world{
-		t: t, r: rand.New(rand.NewPCG(seed, 1)), j: New(limit), collapses: limit > 0,
+		t: t, r: rand.New(rand.NewPCG(seed, 1)), j: New(limit), collapses: limit > 0, file: file,
 		names: []string{"a", "b", "c"}, models: map[string]*model{},
 		paths: []change.Path{change.Root, "d", "d/f", "d/g", "e", "e/f", "e/g", "h", "i", "k", "l", "m", "n", "o", "p"},
+	}
+	if file != nil {
+		w.open()
 	}
 	for _, name := range w.names {
 		w.j.Open(name)
@@ -380,7 +385,7 @@ func (j *Journal) consistent() error {
 		return fmt.Errorf("the list holds %d entries, the map %d", n, len(j.entries))
 	}
 	for name, t := range j.targets {
-		if err := t.consistent(); err != nil {
+		if err := errors.Join(t.consistent(), t.lentWell()); err != nil {
 			return fmt.Errorf("target %s: %w", name, err)
 		}
 	}
@@ -433,6 +438,19 @@ func (t *Target) consistent() error {
 	return nil
 }
 
+// live does one thing after the other, and brings it to an end.
+func (w *world) live() {
+	for range 400 {
+		w.step()
+		w.check()
+		if w.file != nil {
+			w.keep()
+			w.check()
+		}
+	}
+	w.drain()
+}
+
 // TestRandomLivesLoseNothing replays a seed with -run 'TestRandomLivesLoseNothing/NAME/SEED'.
 func TestRandomLivesLoseNothing(t *testing.T) {
 	for name, limit := range map[string]int{"roomy": 0, "collapsing": 6} {
@@ -440,12 +458,8 @@ func TestRandomLivesLoseNothing(t *testing.T) {
 			for seed := range uint64(150) {
 				t.Run(fmt.Sprint(seed), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
-						w := newWorld(t, seed, limit)
-						for range 400 {
-							w.step()
-							w.check()
-						}
-						w.drain()
+						w := newWorld(t, seed, limit, nil)
+						w.live()
 					})
 				})
 			}

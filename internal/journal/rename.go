@@ -38,6 +38,7 @@ func (j *Journal) Rename(r scan.Rename) bool {
 	if len(j.targets) == 0 || !j.index.renames(from, to, r.Least) {
 		return false
 	}
+	j.keepAll(0)
 	var doubtful []*Target
 	for _, t := range j.targets {
 		if occupied := t.occupied(to); !t.hint(from, to, occupied) && occupied {

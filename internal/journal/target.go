@@ -72,6 +72,10 @@ type Target struct {
 	moved   []Moved
 	renames uint64
 	unsaved unsavedOwed
+	// lent is how many rows are lent, behind the cursor of the file while any are, and lentAt since when.
+	lent   int
+	behind uint64
+	lentAt time.Time
 }
 
 type owed struct {
@@ -87,6 +91,8 @@ type owed struct {
 	failing, dying bool
 	// queued: it stands in ready, low or large and must not be put there twice.
 	queued bool
+	// lent: it is in flight, and the file has it by its entry in the log.
+	lent bool
 }
 
 func newTarget(j *Journal) *Target {
@@ -113,6 +119,10 @@ func (t *Target) row(m change.Mark) *owed {
 
 // drop takes a row out.
 func (t *Target) drop(o *owed) {
+	if o.lent {
+		o.lent = false
+		t.lent--
+	}
 	delete(t.owed, o.Path)
 	t.unsaved.owed.went(o.Path, o.stored)
 }
@@ -135,10 +145,13 @@ func (t *Target) Take(max int) []change.Mark {
 	t.bound()
 	t.expire(time.Now(), max)
 	batch := t.takeFrom(&t.ready, nil, (max+1)/2)
+	from := t.cursor
 	for t.next != nil && len(batch) < max {
 		e := t.next
 		t.next, t.cursor = e.next, e.place
-		if o := t.merge(e.mark()); o.State == Ready && !o.queued {
+		if t.lends(e) {
+			batch = append(batch, t.give(t.lend(e, from)))
+		} else if o := t.merge(e.mark()); o.State == Ready && !o.queued {
 			batch = append(batch, t.give(o))
 		}
 	}
@@ -201,6 +214,7 @@ func (t *Target) merge(m change.Mark) *owed {
 	if m.Seq <= o.given {
 		return o // give had it from the log
 	}
+	t.keep(o)
 	if o.State == InFlight {
 		d := debt{m.Since, m.Bits}
 		if o.given != o.Seq {
@@ -259,6 +273,7 @@ func (t *Target) AckTelling(tellings []Telling, marks ...change.Mark) {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
 	defer tell(tellings)
+	defer t.j.trim()
 	for _, m := range marks {
 		o := t.inFlight(m)
 		if o == nil {
@@ -374,6 +389,7 @@ func (t *Target) each(marks []change.Mark, do func(*owed)) {
 	defer t.j.mu.Unlock()
 	for _, m := range marks {
 		if o := t.inFlight(m); o != nil {
+			t.keep(o)
 			do(o)
 		}
 	}

@@ -93,6 +93,7 @@ type targetOps struct{ owed, again, recent []op }
 
 // transaction takes all that is unsaved. The journal is locked.
 func (j *Journal) transaction() transaction {
+	j.keepAll(lendTime)
 	u := &j.unsaved
 	tx := transaction{
 		cleared: u.cleared, dropped: slices.Collect(maps.Keys(u.dropped)),
@@ -173,6 +174,7 @@ func (j *Journal) takeBack(tx transaction) {
 		}
 		takeBack(t.unsaved.owed, ops.owed, func(p change.Path) {
 			if o := t.owed[p]; o != nil {
+				t.keep(o)
 				o.stored = true
 			}
 		})
@@ -201,6 +203,7 @@ func (j *Journal) saveAll() {
 		j.unsaved.log.add(p)
 	}
 	for _, t := range j.tables() {
+		t.keepAll()
 		t.unsaved = newUnsavedOwed()
 		for p := range t.owed {
 			t.unsaved.owed.add(p)
