@@ -168,6 +168,14 @@ func TestADirectoryThatOthersRemovedOrMoved(t *testing.T) {
 	r.must(os.Mkdir(r.at("d"), 0o755))
 	r.file("d/f", "once more") // by a descriptor of the one before
 	r.has("d/f", "once more")
+	r.must(os.RemoveAll(r.at("d")))
+	r.must(os.Mkdir(r.at("d"), 0o755))
+	r.must(os.WriteFile(r.at("d/f"), []byte("of others"), 0o644))
+	if _, err := r.LookToPut("d/f"); err != nil {
+		t.Error(err)
+	}
+	r.file("d/f", "of ours") // whichever of the two was looked at
+	r.has("d/f", "of ours")
 
 	r.must(os.Rename(r.at("d"), r.at("moved")))
 	r.must(os.Mkdir(r.at("d"), 0o755))

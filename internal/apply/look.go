@@ -13,16 +13,23 @@ import (
 
 // Look looks at p. The zero Stat is that of an absent path, and of one below something that is no directory.
 func (t *Tree) Look(p change.Path) (change.Stat, error) {
-	var st change.Stat
-	var err error
+	return t.look(p, func(d *dir) bool { return d != t.top && !d.removed() })
+}
+
+// LookToPut is Look for who puts p if it is absent: a directory that was removed lets nothing be made in it.
+func (t *Tree) LookToPut(p change.Path) (change.Stat, error) {
+	return t.look(p, func(*dir) bool { return true })
+}
+
+// look takes what is missing in a directory for absent where there says so of that: what it is in is there as well then, up to the root.
+func (t *Tree) look(p change.Path, there func(*dir) bool) (st change.Stat, err error) {
 	if p == change.Root {
 		st, err = t.LookAt(t.top.fd, "")
 	} else {
 		err = t.within(p, func(d *dir, name string) (err error) {
 			st, err = t.LookAt(d.fd, name)
-			if err == unix.ENOENT && d != t.top && !d.removed() {
-				st = change.Stat{}
-				return nil // and so what it is in is there as well, up to the root
+			if err == unix.ENOENT && there(d) {
+				st, err = change.Stat{}, nil
 			}
 			return err
 		})

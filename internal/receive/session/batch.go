@@ -220,7 +220,7 @@ func (b *batch) directory(m *wire.Entry, index int) error {
 	if err := b.hold(m); err != nil {
 		return err
 	}
-	st, err := b.c.s.tree.Look(m.Path)
+	st, err := b.c.s.tree.LookToPut(m.Path)
 	var done apply.Done
 	if err == nil && !st.IsDir() {
 		done, err = b.c.s.tree.Put(m.Path, attrOf(m), b.old())
@@ -242,7 +242,7 @@ func (b *batch) byContent() bool {
 func (b *batch) file(ctx context.Context, m *wire.Entry, index int) error {
 	tree := b.c.s.tree
 	a := attrOf(m)
-	st, err := tree.Look(m.Path)
+	st, err := tree.LookToPut(m.Path)
 	if err != nil {
 		return b.outcome(index, false, apply.Done{}, err)
 	}
