@@ -46,7 +46,7 @@ type Filter struct {
 // matcher is a compiled rule.
 type matcher interface {
 	// match reports whether the rule says anything of the path, whose ancestors are kept.
-	match(s *subject) bool
+	match(s subject) bool
 	// include reports whether the rule keeps what it matches.
 	include() bool
 	// name is what a person reads.
@@ -135,7 +135,7 @@ func (f *Filter) decide(p change.Path, k Kind) Verdict {
 func (f *Filter) ask(p change.Path, k Kind) Verdict {
 	s := newSubject(p, k)
 	for i := len(f.rules) - 1; i >= 0; i-- {
-		if m := f.rules[i]; m.match(&s) {
+		if m := f.rules[i]; m.match(s) {
 			return Verdict{Keep: m.include(), Rule: m.name()}
 		}
 	}

@@ -85,7 +85,7 @@ func escapeBraces(pattern string) string {
 
 func (m *globMatcher) include() bool { return m.keep }
 
-func (m *globMatcher) match(s *subject) bool {
+func (m *globMatcher) match(s subject) bool {
 	if m.dirOnly && !s.dir {
 		return false
 	}

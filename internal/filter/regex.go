@@ -29,7 +29,7 @@ func newRegexMatcher(base named, expression string, f *Filter) (matcher, error) 
 	return &regexMatcher{named: base, re: re, filter: f, once: new(sync.Once)}, nil
 }
 
-func (m *regexMatcher) match(s *subject) bool {
+func (m *regexMatcher) match(s subject) bool {
 	first := s.bytes
 	if len(s.nameBytes) < len(s.bytes) {
 		first = "/" + s.bytes

@@ -168,7 +168,7 @@ func (named) include() bool { return false }
 
 type hiddenMatcher struct{ named }
 
-func (hiddenMatcher) match(s *subject) bool {
+func (hiddenMatcher) match(s subject) bool {
 	return !s.dir && (s.name[0] == '.' || s.name[len(s.name)-1] == '~' || s.name == "4913")
 }
 
@@ -177,21 +177,21 @@ type ownMatcher struct {
 	path change.Path
 }
 
-func (m ownMatcher) match(s *subject) bool { return s.path == m.path || s.path.Below(m.path) }
+func (m ownMatcher) match(s subject) bool { return s.path == m.path || s.path.Below(m.path) }
 
 type nameMatcher struct {
 	named
 	entry string
 }
 
-func (m nameMatcher) match(s *subject) bool { return s.name == m.entry }
+func (m nameMatcher) match(s subject) bool { return s.name == m.entry }
 
 type prefixMatcher struct {
 	named
 	prefix string
 }
 
-func (m prefixMatcher) match(s *subject) bool { return strings.HasPrefix(s.name, m.prefix) }
+func (m prefixMatcher) match(s subject) bool { return strings.HasPrefix(s.name, m.prefix) }
 
 // CheckRegex says why an expression would not compile.
 func CheckRegex(expression string) error {
