@@ -118,6 +118,17 @@ rsync error: error in rsync protocol data stream (code 12) at io.c(285) [sender=
 	}
 }
 
+// What a receiver says is lost at times with the ssh that was to pass it on; its exit code is not. Nobody knows why then, until a later try.
+func TestReceiverWhoseWordsAreLostIsTriedAgain(t *testing.T) {
+	for _, code := range []int{exitFiles, exitFileIO} {
+		c := newClassifier(&Options{}, "/src", update, []change.Path{"f"})
+		e := state(t, c.verdict(ending{code: code, began: true, stderr: "\n"}, time.Minute, &transport.Report{}), transport.Away)
+		if e.Unclean || e.Lost {
+			t.Errorf("code %d: %+v", code, e)
+		}
+	}
+}
+
 // A disk that gives errors for everything is a state of the target; one bad place on it is that of a path.
 func TestDiskThatFailsIsToldFromABadPlace(t *testing.T) {
 	bad := func(name string) string {

@@ -115,6 +115,8 @@ func (e ending) state(removal bool) *transport.Error {
 		hint = hintDisk
 	case e.code == exitFiles && says("getcwd"):
 		kind = transport.SourceGone
+	case e.unsaid():
+		kind = transport.Away
 	case e.code == exitFileIO && says("mkdir"), e.code == exitFiles && says("change_dir"):
 		kind, hint = transport.Misconfigured, "make the target's directory, and let the target's user write there"
 	case e.code == exitNotFound, !e.began && (says("command not found") || says(": not found")):
@@ -150,6 +152,12 @@ func (e ending) startState() (transport.Kind, string) {
 		return transport.Away, "see whether the directory of the daemon's module is there, and its disk mounted and well"
 	}
 	return transport.Broken, ""
+}
+
+// unsaid reports whether the other side ended by itself, and why is not known: rsync kills its ssh when it is told so, at times before that has passed on
+// what was said. A later try says it.
+func (e ending) unsaid() bool {
+	return (e.code == exitFileIO || e.code == exitFiles) && strings.TrimSpace(e.stderr) == ""
 }
 
 // lostDisk reports whether the target's disk gave an error for its directory.
