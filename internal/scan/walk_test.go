@@ -23,6 +23,8 @@ import (
 type memory struct {
 	rows  map[change.Path]change.Stat
 	marks map[change.Path]change.Bits
+	// times is how often each path was marked.
+	times map[change.Path]int
 	// comparing is a directory whose entries are to be compared with a target.
 	comparing change.Path
 	// renamed are the files of which it was told.
@@ -30,7 +32,7 @@ type memory struct {
 }
 
 func newMemory() *memory {
-	return &memory{rows: map[change.Path]change.Stat{}, marks: map[change.Path]change.Bits{}}
+	return &memory{rows: map[change.Path]change.Stat{}, marks: map[change.Path]change.Bits{}, times: map[change.Path]int{}}
 }
 
 func (m *memory) Stat(p change.Path) change.Stat { return m.rows[p] }
@@ -77,6 +79,7 @@ func (m *memory) Record(findings ...scan.Finding) {
 		}
 		if f.Mark {
 			m.marks[f.Path] |= f.Bits &^ (change.WasDir | change.WasFile)
+			m.times[f.Path]++
 		}
 	}
 }
@@ -219,6 +222,30 @@ func TestChangeThroughOneNameIsAChangeOfAll(t *testing.T) {
 	clear(tr.index.marks)
 	tr.observer.Observe([]scan.Happened{{Path: "g", Since: time.Now()}})
 	tr.marked(map[change.Path]change.Bits{"a/f": 0, "g": 0})
+}
+
+// A walk that finds one name of a file after the other marks each once: what it knows of the others it has seen itself.
+func TestWalkMarksEachNameOfAFileOnce(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("a/f", "x")
+	for _, dir := range []string{"b", "c", "d"} {
+		must(t, os.Mkdir(filepath.Join(tr.dir, dir), 0o755), os.Link(filepath.Join(tr.dir, "a/f"), filepath.Join(tr.dir, dir, "f")))
+	}
+	tr.walk(false)
+	for _, p := range []change.Path{"a/f", "b/f", "c/f", "d/f"} {
+		if n := tr.index.times[p]; n != 1 {
+			t.Errorf("%s was marked %d times", p, n)
+		}
+	}
+	// Another name, that nobody saw come: whether anything else happened nobody knows.
+	must(t, os.Link(filepath.Join(tr.dir, "a/f"), filepath.Join(tr.dir, "g")))
+	clear(tr.index.times)
+	tr.walk(false)
+	for _, p := range []change.Path{"a/f", "b/f", "c/f", "d/f", "g"} {
+		if tr.index.times[p] == 0 {
+			t.Errorf("%s was not marked", p)
+		}
+	}
 }
 
 // P7: an error while a directory is listed stops removals below it. Root is not refused anything, so the
