@@ -141,7 +141,9 @@ func (c *conn) read() {
 	defer close(c.gone)
 	defer c.nc.Close()
 	for {
-		_ = c.nc.SetReadDeadline(time.Now().Add(c.timeout))
+		if !c.r.Buffered() {
+			_ = c.nc.SetReadDeadline(time.Now().Add(c.timeout))
+		}
 		m, err := c.r.Read()
 		if err == nil {
 			err = c.took(m)
