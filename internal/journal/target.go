@@ -150,7 +150,7 @@ func (t *Target) Take(max int) []change.Mark {
 		e := t.next
 		t.next, t.cursor = e.next, e.place
 		if t.lends(e) {
-			batch = append(batch, t.give(t.lend(e, from)))
+			batch = append(batch, t.fly(t.lend(e, from)))
 		} else if o := t.merge(e.mark()); o.State == Ready && !o.queued {
 			batch = append(batch, t.give(o))
 		}
@@ -199,8 +199,12 @@ func (t *Target) give(o *owed) change.Mark {
 		o.Mark = o.Merge(e.mark())
 		t.unsaved.owed.add(o.Path)
 	}
-	o.State, o.given = InFlight, o.Seq
 	t.lift(o)
+	return t.fly(o)
+}
+
+func (t *Target) fly(o *owed) change.Mark {
+	o.State, o.given = InFlight, o.Seq
 	return o.Mark
 }
 
