@@ -206,3 +206,23 @@ func TestNamedFindsAllNamesOfTheFilesThatAreAskedFor(t *testing.T) {
 		"d/e/f": {Dev: 1, Ino: 4}, "d/e/h": {Dev: 1, Ino: 6}, "i": {Dev: 1, Ino: 6},
 	})
 }
+
+// What is being written is in doubt until it was looked at again.
+func TestARowIsInDoubtWhileItsFileIsWritten(t *testing.T) {
+	j := tree()
+	doubted := func(want bool) {
+		t.Helper()
+		st, sure := j.Undoubted("d/g")
+		if sure == want || sure && st != j.Stat("d/g") {
+			t.Errorf("the row is %+v, sure %v", st, sure)
+		}
+	}
+	doubted(false)
+	j.Doubt("d/g")
+	doubted(true)
+	set(j, "d/g", file(9, 1))
+	doubted(false)
+	if _, sure := j.Undoubted("absent"); sure {
+		t.Error("what has no row is known")
+	}
+}

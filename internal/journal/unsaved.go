@@ -228,6 +228,16 @@ func (j *Journal) Doubt(p change.Path) {
 	}
 }
 
+// Undoubted is what was last seen at p, unless it is known to have been written since.
+func (j *Journal) Undoubted(p change.Path) (change.Stat, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if r := j.index.find(p); r != nil && !r.doubted {
+		return r.stat, true
+	}
+	return change.Stat{}, false
+}
+
 // youngRow is a row whose ctime was as young as the clock's tick when it was recorded: another change in the same
 // tick would leave no trace in it.
 type youngRow struct {

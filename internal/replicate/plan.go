@@ -42,6 +42,8 @@ type run struct {
 	op    transport.Op
 	items []*item
 	at    map[change.Path]*item
+	// room is for the next items.
+	room []item
 	// seq is the number of the newest change when it was planned.
 	seq uint64
 	// losses is how many were known when it began: see sender.synced.
@@ -74,15 +76,23 @@ func newRun(op transport.Op) *run {
 	return &run{op: op, at: map[change.Path]*item{}}
 }
 
-func (r *run) add(p change.Path, marks ...change.Mark) {
+// itemsRoom is for how many items there is made room at a time, at the most.
+const itemsRoom = 64
+
+func (r *run) add(p change.Path, marks ...change.Mark) *item {
 	it := r.at[p]
 	if it == nil {
-		it = &item{path: p}
+		if len(r.room) == 0 {
+			r.room = make([]item, min(itemsRoom, len(r.items)+1))
+		}
+		it, r.room = &r.room[0], r.room[1:]
+		it.path = p
 		it.marks = it.first[:0]
 		r.at[p] = it
 		r.items = append(r.items, it)
 	}
 	it.marks = append(it.marks, marks...)
+	return it
 }
 
 func (r *run) paths() []change.Path {
@@ -177,14 +187,10 @@ func (s *sender) plan(ctx context.Context, sess *session, marks []change.Mark) *
 
 // look decides on one mark, and returns the bytes that it may cost.
 func (s *sender) look(ctx context.Context, sess *session, looks *scan.Looks, opts Options, p *plan, m change.Mark) int64 {
-	seen, err := looks.Look(m.Path)
-	unrecorded := err == nil && !seen.Stat.IsDir() && s.src.journal.Stat(seen.At).IsDir()
-	if unrecorded {
-		// The directory may be somewhere else: the index follows it once it is told. That it is not there is all that is certain without.
-		_ = sess.barrier(ctx, false)
-	}
-	if unrecorded || err == nil && !seen.Stat.Exists() {
-		seen, err = sess.observer.Recheck(m.Path)
+	seen, known := s.known(m)
+	var err error
+	if !known {
+		seen, err = s.lookAt(ctx, sess, looks, m.Path)
 	}
 	switch {
 	case err != nil:
@@ -203,6 +209,34 @@ func (s *sender) look(ctx context.Context, sess *session, looks *scan.Looks, opt
 		return s.update(sess, p, seen, m)
 	}
 	return 0
+}
+
+// lookAt looks at what is there. What goes from the index is told to the observer before it may go on the target.
+func (s *sender) lookAt(ctx context.Context, sess *session, looks *scan.Looks, p change.Path) (scan.Seen, error) {
+	seen, err := looks.Look(p)
+	if err != nil || seen.Stat.IsDir() {
+		return seen, err
+	}
+	unrecorded := s.src.journal.Stat(seen.At).IsDir()
+	if unrecorded {
+		// The directory may be somewhere else: the index follows it once it is told. That it is not there is all that is certain without.
+		_ = sess.barrier(ctx, false)
+	}
+	if unrecorded || !seen.Stat.Exists() {
+		return sess.observer.Recheck(p)
+	}
+	return seen, nil
+}
+
+// known is what the index has of a file that merely was written, or is new, where the transport opens it by itself: that is the look that counts. If it
+// went since, nothing is sent, and what tells of its end is still to come: the index knows what was seen last, in one step with the mark. One that is
+// being written may be large by now.
+func (s *sender) known(m change.Mark) (scan.Seen, bool) {
+	if _, opens := s.opts.Transport.(transport.Syncer); !opens || m.Bits&^change.Live != 0 {
+		return scan.Seen{}, false
+	}
+	st, sure := s.src.journal.Undoubted(m.Path)
+	return scan.Seen{At: m.Path, Stat: st}, sure && st.IsRegular() && st.Links == 1 && st.Size < s.opts.Large
 }
 
 // unknown keeps a mark of which nobody knows what is there.
@@ -254,12 +288,11 @@ func (s *sender) update(sess *session, p *plan, seen scan.Seen, m change.Mark) i
 	if m.Bits&(change.Tree|change.Extras|change.Entries) != 0 && seen.Stat.IsDir() {
 		// The comparison acks the mark when it is over.
 		s.sweeps.add(seen.At, m)
-		to.add(seen.At)
-		to.at[seen.At].compared = append(to.at[seen.At].compared, m)
+		it := to.add(seen.At)
+		it.compared, it.stat = append(it.compared, m), seen.Stat
 	} else {
-		to.add(seen.At, m)
+		to.add(seen.At, m).stat = seen.Stat
 	}
-	to.at[seen.At].stat = seen.Stat
 	if seen.Stat.IsRegular() {
 		return seen.Stat.Size
 	}

@@ -29,6 +29,9 @@ type session struct {
 	root     *scan.Root
 	watcher  watch.Watcher
 	observer *scan.Observer
+	looks    *scan.Looks // of the intake, as are batch and closed, of the events at hand
+	batch    happenings
+	closed   map[change.Path]int
 	settle   *watch.Settle
 	waits    watch.SettleOptions // of settle
 	walks    walks
@@ -57,7 +60,7 @@ type session struct {
 
 func newSession(s *Source, root *scan.Root, w watch.Watcher, opts Options) *session {
 	sess := &session{
-		src: s, root: root, watcher: w, there: time.Now(),
+		src: s, root: root, looks: root.Looks(), watcher: w, there: time.Now(),
 		walks: newWalks(), unnamed: newUnnamed(),
 		unread: map[change.Path]watch.Gap{},
 		events: make(chan struct{}, 1),
@@ -81,6 +84,7 @@ func newSession(s *Source, root *scan.Root, w watch.Watcher, opts Options) *sess
 // close closes what the session opened, once nobody uses it any more.
 func (s *session) close() {
 	s.users.Wait()
+	s.looks.Close()
 	s.watcher.Close()
 	s.root.Close()
 }
@@ -201,9 +205,13 @@ func (s *session) swap(spare []watch.Event) []watch.Event {
 func (s *session) mark(events []watch.Event, all bool) (gone bool) {
 	opts := s.src.options()
 	settled := s.resettle(opts)
+	if slices.ContainsFunc(events, func(e watch.Event) bool { return e.Dir }) {
+		s.looks.Close() // what they have open may be elsewhere by now
+	}
 	switches := opts.Events
-	batch := happenings{at: map[change.Path]int{}}
-	closed := lastCloses(events, switches)
+	batch := &s.batch
+	batch.reset()
+	closed := s.lastCloses(events, switches)
 	s.follow(events, opts)
 	var came []watch.Event
 	for i, e := range events {
@@ -242,7 +250,10 @@ func (s *session) mark(events []watch.Event, all bool) (gone bool) {
 	if len(batch.list) > 0 {
 		s.src.marks.Add(uint64(len(batch.list)))
 		s.sample()
-		s.observer.Observe(batch.list)
+		s.observer.ObserveWith(s.looks, batch.list)
+	}
+	if len(events) < flood {
+		s.looks.Close()
 	}
 	for _, e := range came {
 		s.walks.add(e.Path, e.At)
@@ -339,14 +350,25 @@ func (s *session) resettle(opts Options) (due []watch.Pending) {
 
 // lastCloses says where in events each path is closed last. What was created and written before that needs no
 // look of its own.
-func lastCloses(events []watch.Event, switches Events) map[change.Path]int {
-	closed := map[change.Path]int{}
+func (s *session) lastCloses(events []watch.Event, switches Events) map[change.Path]int {
+	s.closed = emptied(s.closed)
 	for i, e := range events {
 		if e.Kind == watch.Closed && e.Path != change.Root && !switches.drop(e) {
-			closed[e.Path] = i
+			s.closed[e.Path] = i
 		}
 	}
-	return closed
+	return s.closed
+}
+
+// keptMax bounds what is kept of a map of paths for the next batch of events: to empty a map takes as long as it is large.
+const keptMax = 1024
+
+func emptied(m map[change.Path]int) map[change.Path]int {
+	if m == nil || len(m) > keptMax {
+		return map[change.Path]int{}
+	}
+	clear(m)
+	return m
 }
 
 // single reports whether p is a regular file with one name: such a file is written before it is closed.
@@ -379,6 +401,15 @@ func happened(e watch.Event) scan.Happened {
 type happenings struct {
 	list []scan.Happened
 	at   map[change.Path]int
+}
+
+// reset lets go of them, and keeps the room.
+func (h *happenings) reset() {
+	clear(h.list)
+	if h.list = h.list[:0]; cap(h.list) > keptMax {
+		h.list = nil
+	}
+	h.at = emptied(h.at)
 }
 
 func (h *happenings) add(what scan.Happened) {

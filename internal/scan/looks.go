@@ -1,6 +1,8 @@
 package scan
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"sersync/internal/change"
@@ -15,6 +17,9 @@ const looksOpen = 256
 type Looks struct {
 	root *Root
 	dirs map[change.Path]int
+	// since is when the first of them was opened, reads is that of the Observer then.
+	since time.Time
+	reads uint64
 }
 
 // Looks begins looks at many paths. They end with Close.
@@ -47,12 +52,7 @@ func (l *Looks) Look(p change.Path) (Seen, error) {
 
 // Open opens the regular file p for reading, and says what it is. The caller closes the descriptor.
 func (l *Looks) Open(p change.Path) (int, change.Stat, error) {
-	dir, err := l.dir(p.Parent())
-	if err != nil {
-		return -1, change.Stat{}, err
-	}
-	// A pipe that came in its place is not waited for.
-	fd, err := unix.Openat(dir, p.Name(), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := l.OpenUnseen(p)
 	if err != nil {
 		return -1, change.Stat{}, err
 	}
@@ -62,6 +62,16 @@ func (l *Looks) Open(p change.Path) (int, change.Stat, error) {
 		return -1, change.Stat{}, err
 	}
 	return fd, change.StatOf(&st), nil
+}
+
+// OpenUnseen is Open for who finds out by himself what it is.
+func (l *Looks) OpenUnseen(p change.Path) (int, error) {
+	dir, err := l.dir(p.Parent())
+	if err != nil {
+		return -1, err
+	}
+	// A pipe that came in its place is not waited for.
+	return unix.Openat(dir, p.Name(), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 }
 
 // linkMax is as long as what a symlink holds can be (PATH_MAX).
@@ -103,6 +113,9 @@ func (l *Looks) dir(p change.Path) (int, error) {
 	}
 	fd, err := l.root.open(p, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	if err == nil {
+		if len(l.dirs) == 0 {
+			l.since = time.Now()
+		}
 		l.dirs[p] = fd
 	}
 	return fd, err

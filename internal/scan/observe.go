@@ -35,7 +35,7 @@ type Index interface {
 	Below(p change.Path) []change.Path
 	// Links are the other names of a file with several links.
 	Links(p change.Path, st change.Stat) []change.Path
-	// Record takes findings in: rows and marks in one step.
+	// Record takes findings in: rows and marks in one step. The slice stays the caller's.
 	Record(findings ...Finding)
 	// Rename moves the row of a directory with all that are below, and the marks there, to where the directory is now, and marks
 	// both places, in one step. It does nothing, and reports false, where it cannot, or what is below is too little.
@@ -56,6 +56,10 @@ type Observer struct {
 	root  *Root
 	index Index
 	mu    sync.Mutex
+	// reads counts the directories that walks opened.
+	reads uint64
+	// room is for the findings of the next ObserveWith.
+	room []Finding
 	// filter is nil when everything is kept.
 	filter *filter.Filter
 	// replaced are the directories that were not walked yet since they came to where targets may still have another one, with when
@@ -142,11 +146,26 @@ type Happened struct {
 // when nothing seems to have changed. Where a directory above a path is what went, the index keeps it until it is told of that as well: it may
 // be a rename, and then of what was below the walk of its new place tells.
 func (o *Observer) Observe(happened []Happened) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	looks := o.root.Looks()
 	defer looks.Close()
+	o.ObserveWith(looks, happened)
+}
+
+// keptOpen bounds for how long ObserveWith uses a directory that it has opened: it also keeps a file system from being unmounted.
+const keptOpen = 50 * time.Millisecond
+
+// ObserveWith is Observe with looks of the caller's, for the next ones. He closes them before he observes anything of which he was told together
+// with a directory that came, went or moved, or later.
+func (o *Observer) ObserveWith(looks *Looks, happened []Happened) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if looks.reads != o.reads || time.Since(looks.since) > keptOpen {
+		// What a walk found is never taken back to what an older directory of that name holds.
+		looks.Close()
+		looks.reads = o.reads
+	}
 	l := newLook()
+	l.findings = o.room[:0]
 	parents := map[change.Path]struct{}{}
 	for _, h := range happened {
 		seen, err := looks.Look(h.Path)
@@ -174,7 +193,13 @@ func (o *Observer) Observe(happened []Happened) {
 	}
 	o.refresh(&l, looks, parents)
 	o.record(l)
+	if clear(l.findings); cap(l.findings) <= roomMax {
+		o.room = l.findings[:0]
+	}
 }
+
+// roomMax bounds what is kept of a slice for the next findings.
+const roomMax = 1024
 
 // Recheck looks at p once more and records what it finds. A sender asks before it does what destroys a directory
 // on its target: the index must not know entries any more that the target is about to lose, or nobody would

@@ -149,6 +149,7 @@ func (w *Walk) self(f *os.File, p change.Path) (kept bool, err error) {
 	o := w.Observer
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.reads++
 	if !o.keeps(p, seen.Stat, change.Stat{}, true) {
 		return false, nil
 	}

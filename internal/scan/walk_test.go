@@ -198,6 +198,28 @@ func TestDirectoryThatWasReplacedMayHaveExtras(t *testing.T) {
 	tr.marked(map[change.Path]change.Bits{"d": change.Extras})
 }
 
+// Looks that last keep a directory open, and let go of it once a walk has found what is there in its place by now.
+func TestLooksThatLastDoNotTakeBackWhatAWalkFound(t *testing.T) {
+	tr := newTree(t, nil)
+	root, err := scan.OpenRoot(tr.dir)
+	must(t, err)
+	defer root.Close()
+	looks := root.Looks()
+	defer looks.Close()
+	tr.write("d/f", "x")
+	tr.walk(true)
+	observe := func() { tr.observer.ObserveWith(looks, []scan.Happened{{Path: "d/f", Since: time.Now()}}) }
+	observe()
+	old := tr.index.rows["d/f"]
+	must(t, os.Rename(filepath.Join(tr.dir, "d"), filepath.Join(tr.dir, "away")))
+	tr.write("d/f", "another one")
+	tr.walk(false)
+	observe()
+	if now := tr.index.rows["d/f"]; now.SameFile(old) || now.Size != int64(len("another one")) {
+		t.Errorf("the index has %+v, which is what lies in another place", now)
+	}
+}
+
 // With a filter nothing below a directory is removed that is not named: names that it protects may be there.
 func TestRemovedDirectoryIsNamedPathByPathWhereThereIsAFilter(t *testing.T) {
 	f, err := filter.New(filter.Glob("test", "*.log"))

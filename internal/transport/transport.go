@@ -219,8 +219,8 @@ type Transport interface {
 	Close() error
 }
 
-// Syncer is a Transport whose target says what is on its disk. When a connection ends before all is, the next batch fails, as Away,
-// until Synced was asked.
+// Syncer is a Transport whose target says what is on its disk, and which opens what it sends by itself: beneath the root, following no link. When a
+// connection ends before all is, the next batch fails, as Away, until Synced was asked.
 type Syncer interface {
 	Transport
 	// Synced is a time: what was acked by batches that began before it is on the target's disk. It is now when all is. losses counts

@@ -251,7 +251,7 @@ func (b *batch) path(p change.Path, seen transport.Seen) error {
 		e.HasXattrs, e.Xattrs = read.HasXattrs, read.Xattrs
 		return b.put(e, sent{path: p})
 	}
-	st, err := b.inline(e, p)
+	st, err := b.inline(e, p, seen.Stat)
 	if err != nil {
 		return b.entry(p, change.Root, 0)
 	}
@@ -319,7 +319,7 @@ func (b *batch) entry(p, there change.Path, tried int) error {
 	}
 	switch {
 	case seen.Stat.IsRegular() && seen.Stat.Size <= wire.MaxInline && e.Link == change.Root && !b.mustAnswer(seen.Stat):
-		_, err = b.inline(e, p)
+		_, err = b.inline(e, p, seen.Stat)
 	case seen.Stat.IsRegular():
 		s.offer = &offer{stat: seen.Stat, at: at, tried: tried, waiting: true}
 		err = b.xattrsAt(e, p)
@@ -344,10 +344,10 @@ func (b *batch) entry(p, there change.Path, tried int) error {
 // errOther: there is something else by now.
 var errOther = errors.New("it is something else by now")
 
-// inline reads a small file into an entry, and says what it is.
-func (b *batch) inline(e *wire.Entry, p change.Path) (change.Stat, error) {
+// inline reads a small file, of which somebody saw what it is, into an entry, and says what it is.
+func (b *batch) inline(e *wire.Entry, p change.Path, seen change.Stat) (change.Stat, error) {
 	for range tries {
-		st, err := b.read(e, p)
+		st, err := b.read(e, p, seen)
 		if !errors.Is(err, errMoves) {
 			return st, err
 		}
@@ -355,16 +355,13 @@ func (b *batch) inline(e *wire.Entry, p change.Path) (change.Stat, error) {
 	return change.Stat{}, errMoves
 }
 
-func (b *batch) read(e *wire.Entry, p change.Path) (change.Stat, error) {
-	fd, st, err := b.looks.Open(p)
+func (b *batch) read(e *wire.Entry, p change.Path, seen change.Stat) (st change.Stat, err error) {
+	fd, err := b.looks.OpenUnseen(p)
 	if err != nil {
 		return st, err
 	}
 	defer unix.Close(fd)
-	if !st.IsRegular() || st.Size > wire.MaxInline {
-		return st, errOther
-	}
-	if e.Content, err = b.small.readStill(fd, st); err != nil {
+	if e.Content, st, err = b.small.read(fd, seen); err != nil {
 		return st, err
 	}
 	if err := b.xattrs(e, fd); err != nil {

@@ -3,6 +3,7 @@ package native
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"sersync/internal/change"
 	"sersync/internal/transport"
+	"sersync/internal/wire"
 )
 
 // movingSize is so large that a file is read in several steps, between which Progress tells.
@@ -336,4 +338,83 @@ func TestASmallChangeTakesLittleMemory(t *testing.T) {
 	if each := (after.TotalAlloc - before.TotalAlloc) / changes; each > most {
 		t.Errorf("both sides took %d bytes for each change, want %d at the most", each, most)
 	}
+}
+
+// What somebody saw of a small file before is what is sent only while it is still so: anything else is read as it is now.
+func TestASmallFileThatIsNotAsItWasSeenIsReadAsItIs(t *testing.T) {
+	for name, happens := range map[string]func(path string) error{
+		"nothing":       func(string) error { return nil },
+		"longer":        func(path string) error { return os.WriteFile(path, []byte("entirely new, and longer"), 0o644) },
+		"shorter":       func(path string) error { return os.WriteFile(path, []byte("new"), 0o644) },
+		"as long":       func(path string) error { return os.WriteFile(path, []byte("NEWS"), 0o644) },
+		"another mode":  func(path string) error { return os.Chmod(path, 0o600) },
+		"another mtime": func(path string) error { return os.Chtimes(path, time.Now(), time.Now()) },
+		"another file": func(path string) error {
+			return errors.Join(os.WriteFile(path+".new", []byte("else"), 0o644), os.Rename(path+".new", path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "f")
+			if err := os.WriteFile(path, []byte("seen"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			seen := statOf(t, path)
+			settle(seen) // so that the change shows, and what was seen is a proof where there is none
+			if err := happens(path); err != nil {
+				t.Fatal(err)
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			got, st, err := new(buffers).read(fd, seen)
+			if err != nil || !bytes.Equal(got, want) || st != statOf(t, path) {
+				t.Errorf("read %q of %+v, %v; want %q of %+v", got, st, err, want, statOf(t, path))
+			}
+			if name == "nothing" && st != seen {
+				t.Errorf("it is %+v, and was seen as %+v", st, seen)
+			}
+		})
+	}
+}
+
+// What took the place of a small file is not read.
+func TestWhatTookThePlaceOfASmallFileIsNotRead(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	if err := os.WriteFile(path, []byte("seen"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	seen := statOf(t, path)
+	if err := unix.Mkfifo(filepath.Join(dir, "pipe"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	large := filepath.Join(dir, "large")
+	if err := os.WriteFile(large, make([]byte, wire.MaxInline+1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []string{dir, filepath.Join(dir, "pipe"), large} {
+		fd, err := unix.Open(other, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _, err := new(buffers).read(fd, seen); err != errOther {
+			t.Errorf("%s is read as %q, %v", other, got, err)
+		}
+		unix.Close(fd)
+	}
+}
+
+func statOf(t *testing.T, path string) change.Stat {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	return change.StatOf(&st)
 }

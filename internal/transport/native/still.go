@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sersync/internal/change"
+	"sersync/internal/wire"
 )
 
 // A file that changes while it is read can come out as a mixture of versions, which no target may ever see. That it is the same file, with the
@@ -54,6 +55,25 @@ type buffers struct{ first, second []byte }
 func room(buf *[]byte, size int64) []byte {
 	*buf = slices.Grow((*buf)[:0], int(size))
 	return (*buf)[:size]
+}
+
+// read reads a small file of which fd is open, and says what it is: as seen, if nothing has happened to it since then. What it returns is there until
+// the next call.
+func (bufs *buffers) read(fd int, seen change.Stat) (b []byte, st change.Stat, err error) {
+	at := clock()
+	b, st, err = readAll(fd, room(&bufs.first, seen.Size))
+	if err == nil && int64(len(b)) == seen.Size && still(seen, st, at) {
+		return b, st, nil
+	}
+	var is unix.Stat_t
+	if err := unix.Fstat(fd, &is); err != nil {
+		return nil, st, err
+	}
+	if st = change.StatOf(&is); !st.IsRegular() || st.Size > wire.MaxInline {
+		return nil, st, errOther
+	}
+	b, err = bufs.readStill(fd, st)
+	return b, st, err
 }
 
 // readStill reads a small file of which fd is open and st is known, or errMoves. What it returns is there until the next call.
