@@ -47,6 +47,7 @@ func (s *sender) move(ctx context.Context, sess *session, moves []transport.Move
 	}
 	defer release()
 	done, err := mover.Move(ctx, sess.root.File(), moves)
+	s.src.shared().DropAll()
 	for i, m := range moves {
 		if done[i] {
 			moved = append(moved, m)

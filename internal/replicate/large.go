@@ -79,7 +79,7 @@ func (s *sender) begin(p change.Path) {
 func (s *sender) sendInLane(ctx context.Context, sess *session, r *run) {
 	b := s.batchOf(sess, r)
 	report, took, err := s.apply(ctx, r, b)
-	s.onBatch(b, r.marks(), report, took, err)
+	s.onBatch(b, r, report, took, err)
 	if err != nil {
 		s.failLarge(ctx, r, err)
 		return

@@ -57,9 +57,8 @@ func (r *run) removes() bool {
 // Bits of what may be anything that there was before.
 const anything = change.Extras | change.Content
 
-// before says as what it has to be looked for what the target had at p before the run.
-func (r *run) before(p change.Path) change.Bits {
-	it := r.at[p]
+// before says as what it has to be looked for what the target had before the run where the item is, which is nil for none.
+func (r *run) before(it *item) change.Bits {
 	switch {
 	case r.removes() || it == nil || !it.stat.IsDir() && !it.stat.IsRegular():
 		return anything

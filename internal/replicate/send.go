@@ -19,7 +19,7 @@ func (s *sender) send(ctx context.Context, sess *session, r *run) {
 	s.asked.Store(false)
 	s.report.sending()
 	report, took, err := s.apply(ctx, r, b)
-	s.onBatch(b, r.marks(), report, took, err)
+	s.onBatch(b, r, report, took, err)
 	if err != nil {
 		s.failed(ctx, r, err)
 		return
@@ -78,6 +78,9 @@ func (s *sender) apply(ctx context.Context, r *run, b transport.Batch) (transpor
 	start := time.Now()
 	r.losses = s.losses()
 	report, err := s.opts.Transport.Apply(ctx, b)
+	if b.Reads == nil {
+		s.src.shared().DropAll() // another target came meanwhile
+	}
 	return report, time.Since(start), err
 }
 
@@ -172,13 +175,16 @@ func targetError(err error) *transport.Error {
 // undurable is what of a run a loss of power may take back on the target. Where the target says what is on its disk, it is all: what
 // was found there as it should be may have come over another connection a moment ago.
 func (s *sender) undurable(r *run, report transport.Report) []journal.Changed {
-	paths := report.Changed
+	var all []journal.Changed
 	if _, ok := s.opts.Transport.(transport.Syncer); ok {
-		paths = r.paths()
+		all = make([]journal.Changed, len(r.items))
+		for i, it := range r.items {
+			all[i] = journal.Changed{Path: it.path, Bits: r.before(it)}
+		}
+		return all
 	}
-	all := make([]journal.Changed, len(paths))
-	for i, p := range paths {
-		all[i] = journal.Changed{Path: p, Bits: r.before(p)}
+	for _, p := range report.Changed {
+		all = append(all, journal.Changed{Path: p, Bits: r.before(r.at[p])})
 	}
 	return all
 }

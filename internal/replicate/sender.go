@@ -82,6 +82,7 @@ func (s *Source) start(t TargetOptions, sweep bool, g *gate) {
 		gate: g, replan: make(chan struct{}, 1), reverify: make(chan struct{}, 1),
 	}
 	s.senders[t.Name] = r
+	s.reads.DropAll() // nobody knows what the target was sent before
 	if sweep {
 		r.sender.sweepAll()
 	}
@@ -350,7 +351,7 @@ func jitter(d time.Duration) time.Duration {
 }
 
 // onBatch tells who wants to know.
-func (s *sender) onBatch(b transport.Batch, marks []change.Mark, r transport.Report, took time.Duration, err error) {
+func (s *sender) onBatch(b transport.Batch, run *run, r transport.Report, took time.Duration, err error) {
 	tell := s.src.options().OnBatch
 	if tell == nil {
 		return
@@ -359,9 +360,11 @@ func (s *sender) onBatch(b transport.Batch, marks []change.Mark, r transport.Rep
 		Source: s.src.options().Name, Target: s.opts.Name, Op: b.Op, Paths: b.Paths,
 		Files: r.Files, Bytes: r.Bytes, Took: took, Err: err,
 	}
-	for _, m := range marks {
-		if done.Oldest.IsZero() || m.Since.Before(done.Oldest) {
-			done.Oldest = m.Since
+	for _, it := range run.items {
+		for _, m := range it.marks {
+			if done.Oldest.IsZero() || m.Since.Before(done.Oldest) {
+				done.Oldest = m.Since
+			}
 		}
 	}
 	tell(done)

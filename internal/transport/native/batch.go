@@ -246,16 +246,17 @@ func (b *batch) path(p change.Path, seen transport.Seen) error {
 	}
 	b.out = wire.Entry{Path: p}
 	e := &b.out
-	if read, ok := b.Reads.Get(p, seen); ok && b.Op == transport.Update {
+	if read := b.Reads.Get(p, seen); read != nil && b.Op == transport.Update {
 		e.Attr, e.Inline, e.Content = wire.AttrOf(read.Stat), true, read.Content
 		e.HasXattrs, e.Xattrs = read.HasXattrs, read.Xattrs
 		return b.put(e, sent{path: p})
 	}
+	began := b.Reads.Begin()
 	st, err := b.inline(e, p, seen.Stat)
 	if err != nil {
 		return b.entry(p, change.Root, 0)
 	}
-	b.Reads.Put(p, transport.Read{Seq: b.Seq, Stat: st, Content: e.Content, HasXattrs: e.HasXattrs, Xattrs: e.Xattrs})
+	b.Reads.Put(p, began, transport.Read{Seq: b.Seq, Stat: st, Content: e.Content, HasXattrs: e.HasXattrs, Xattrs: e.Xattrs})
 	return b.put(e, sent{path: p})
 }
 
@@ -338,6 +339,7 @@ func (b *batch) entry(p, there change.Path, tried int) error {
 	if b.shared(seen.Stat) {
 		b.named(p, seen.Stat)
 	}
+	b.Reads.Drop(p)
 	return b.put(e, s)
 }
 

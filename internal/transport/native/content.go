@@ -32,6 +32,7 @@ func (b *batch) content(ctx context.Context, index int) error {
 	}
 	end := &wire.ContentEnd{}
 	err := b.stream(ctx, index, s, sig)
+	b.Reads.Drop(s.path)
 	if err != nil {
 		b.mu.Lock()
 		b.sent[index].failed = true
