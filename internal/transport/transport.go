@@ -56,7 +56,7 @@ type Batch struct {
 	// Seen is what the sender saw at Paths when it looked, in their order; nil when that is not known. It may be something else by now.
 	Seen []Seen
 	// Seq is the number of the newest change that had happened when the batch was made, and Reads keeps what is read of the source for
-	// the targets that want it too. It may be nil.
+	// the targets that want it too. It may be nil. Who takes from it keeps to its rules.
 	Seq   uint64
 	Reads *Reads
 	// Keep changes an update: a directory of the target that is not empty does not make way for something
