@@ -85,7 +85,11 @@ func (s *sender) sendInLane(ctx context.Context, sess *session, r *run) {
 		return
 	}
 	s.mu.Lock()
-	delete(s.cut, r.items[0].path)
+	if report.Files > 0 && len(report.Failed) == 0 {
+		delete(s.cut, r.items[0].path)
+	} else {
+		s.cut[r.items[0].path] = time.Now() // it went or changed on the way, perhaps: the target may keep a part of it
+	}
 	s.mu.Unlock()
 	s.report.sent(report, r)
 	s.cameBack(sess, r)

@@ -170,3 +170,43 @@ func TestLargeFileIsGivenUpWhenItGoes(t *testing.T) {
 		})
 	}
 }
+
+// A large file may go just when it is on its way to our own code, which keeps a part of what it gets no more of: none is left in the end.
+func TestNoPartIsLeftOfALargeFileThatWentOnItsWay(t *testing.T) {
+	t.Parallel()
+	target := t.TempDir()
+	r := newRig(t, func(r *rig) {
+		o := r.toDirectory(target)
+		o.Large = 1 * mib
+		r.opts.Targets = []replicate.TargetOptions{o}
+	})
+	r.write("d/other", "x")
+	r.start()
+	part := filepath.Join(target, "d", filter.PartialName)
+	kept := 0
+	for try := 0; try < 200 && kept < 3; try++ {
+		r.large("d/big", 32*mib)
+		r.eventually("it is on its way, or there", func() bool {
+			names, err := filepath.Glob(filepath.Join(target, "d", ".sersync-tmp.*"))
+			r.must(err)
+			return len(names) > 0 || there(filepath.Join(target, "d/big"))
+		})
+		r.must(os.Remove(filepath.Join(r.dir, "d/big")))
+		r.eventually("it is gone", func() bool {
+			if there(part) {
+				kept++
+			}
+			return r.src.Status().Targets[0].Waiting == 0 && !there(filepath.Join(target, "d/big"))
+		})
+		r.wait()
+		r.eventually("no part is left", func() bool { return !there(part) })
+	}
+	if kept == 0 {
+		t.Error("no part was ever kept: this shows nothing")
+	}
+}
+
+func there(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
