@@ -169,8 +169,8 @@ type barrier struct {
 	all  bool
 }
 
-// halfTime is how long the second half of a rename may be behind the first: the kernel queues both at once, and a reader may come between.
-const halfTime = 2 * time.Millisecond
+// halfTime is how long the second half of a rename may be behind the first: the kernel queues one after the other, and may let others run in between.
+const halfTime = 10 * time.Millisecond
 
 // whole waits for the second half of a rename worth following of which events end with the first.
 func (s *session) whole(ctx context.Context, events []watch.Event) []watch.Event {
@@ -180,12 +180,20 @@ func (s *session) whole(ctx context.Context, events []watch.Event) []watch.Event
 	if e := events[len(events)-1]; !e.Dir && s.src.journal.Stat(e.Path).Size < s.src.options().MoveFileLeast {
 		return events
 	}
-	select {
-	case <-ctx.Done():
-	case <-s.events:
-	case <-time.After(halfTime):
+	late := time.After(halfTime)
+	for first := len(events); ; {
+		select {
+		case <-ctx.Done():
+			return append(events, s.swap(nil)...)
+		case <-late:
+			return append(events, s.swap(nil)...)
+		case <-s.events:
+		}
+		events = append(events, s.swap(nil)...)
+		if slices.ContainsFunc(events[first:], func(e watch.Event) bool { return e.Kind == watch.MovedTo }) {
+			return events
+		}
 	}
-	return append(events, s.swap(nil)...)
 }
 
 // swap takes the backlog and leaves the buffer spare in its place.
