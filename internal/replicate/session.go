@@ -172,28 +172,38 @@ type barrier struct {
 // halfTime is how long the second half of a rename may be behind the first: the kernel queues one after the other, and may let others run in between.
 const halfTime = 10 * time.Millisecond
 
-// whole waits for the second half of a rename worth following of which events end with the first.
+// whole waits for the second half of a rename worth following of which events have the first one.
 func (s *session) whole(ctx context.Context, events []watch.Event) []watch.Event {
-	if len(events) == 0 || events[len(events)-1].Kind != watch.MovedFrom {
-		return events
-	}
-	if e := events[len(events)-1]; !e.Dir && s.src.journal.Stat(e.Path).Size < s.src.options().MoveFileLeast {
-		return events
-	}
-	late := time.After(halfTime)
-	for first := len(events); ; {
+	var late <-chan time.Time
+	for s.half(events) {
+		if late == nil {
+			late = time.After(halfTime)
+		}
 		select {
 		case <-ctx.Done():
 			return append(events, s.swap(nil)...)
 		case <-late:
 			return append(events, s.swap(nil)...)
 		case <-s.events:
-		}
-		events = append(events, s.swap(nil)...)
-		if slices.ContainsFunc(events[first:], func(e watch.Event) bool { return e.Kind == watch.MovedTo }) {
-			return events
+			events = append(events, s.swap(nil)...)
 		}
 	}
+	return events
+}
+
+// half reports whether nothing came after the last one that went of what is worth following. What the index does not know may have come under another
+// name in these events.
+func (s *session) half(events []watch.Event) bool {
+	for _, e := range slices.Backward(events) {
+		switch e.Kind {
+		case watch.MovedTo:
+			return false
+		case watch.MovedFrom:
+			was := s.src.journal.Stat(e.Path)
+			return e.Dir || !was.Exists() || was.Size >= s.src.options().MoveFileLeast
+		}
+	}
+	return false
 }
 
 // swap takes the backlog and leaves the buffer spare in its place.
