@@ -170,12 +170,17 @@ type barrier struct {
 }
 
 // halfTime is how long the second half of a rename may be behind the first: the kernel queues one after the other, and may let others run in between.
-const halfTime = 10 * time.Millisecond
+// After restTime without an event a rename is not one of several.
+const (
+	halfTime = 10 * time.Millisecond
+	restTime = 2 * time.Millisecond
+)
 
-// whole waits for the second half of a rename worth following of which events have the first one.
+// whole waits for the second half of a rename of which events have the first one, and for more of several that are made at once, where they are worth
+// following: what was renamed once more is not where it came to when that is looked at.
 func (s *session) whole(ctx context.Context, events []watch.Event) []watch.Event {
 	var late <-chan time.Time
-	for s.half(events) {
+	for moved, half := s.moved(events); moved || half; moved, half = s.moved(events) {
 		if late == nil {
 			late = time.After(halfTime)
 		}
@@ -186,24 +191,31 @@ func (s *session) whole(ctx context.Context, events []watch.Event) []watch.Event
 			return append(events, s.swap(nil)...)
 		case <-s.events:
 			events = append(events, s.swap(nil)...)
+		case <-time.After(restTime):
+			if !half {
+				return events
+			}
 		}
 	}
 	return events
 }
 
-// half reports whether nothing came after the last one that went of what is worth following. What the index does not know may have come under another
-// name in these events.
-func (s *session) half(events []watch.Event) bool {
+// moved reports whether something went that is worth following, and whether nothing came after the last one that may be. What the index does not know
+// may have come under another name in these events.
+func (s *session) moved(events []watch.Event) (moved, half bool) {
+	came := false
 	for _, e := range slices.Backward(events) {
 		switch e.Kind {
 		case watch.MovedTo:
-			return false
+			came = true
 		case watch.MovedFrom:
 			was := s.src.journal.Stat(e.Path)
-			return e.Dir || !was.Exists() || was.Size >= s.src.options().MoveFileLeast
+			moved = moved || e.Dir || was.Size >= s.src.options().MoveFileLeast
+			half = half || !came && (moved || !was.Exists())
+			came = true // those before it have theirs
 		}
 	}
-	return false
+	return moved, half
 }
 
 // swap takes the backlog and leaves the buffer spare in its place.
