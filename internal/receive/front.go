@@ -173,7 +173,10 @@ func (f *frontProcess) letIn(ctx context.Context, conn net.Conn, from netip.Addr
 		f.gate.succeeded(from)
 	case refusal != nil:
 		f.gate.refused(from, peer, refusal)
-	case !errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled):
+	case errors.Is(err, ErrCut):
+		f.gate.cut(from, peer, err)
+	default:
 		f.gate.failed(from, peer, err)
 	}
 	return secured, peer, err

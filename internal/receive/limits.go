@@ -20,6 +20,9 @@ const (
 	// After a failure the next login from there waits; twice as long with each, up to the longest, which is less than a client waits: it is to
 	// learn why it is refused.
 	firstDelay, longestDelay = 250 * time.Millisecond, 4 * time.Second
+	// longestWait bounds what is in front of a client that waits: less than one waits by default. Were it more, those that gave up waiting would be in front
+	// of those that come, for ever.
+	longestWait = 2 * longestDelay
 )
 
 // errTooMany says that those in front of a client take longer than it may wait.
@@ -112,7 +115,7 @@ func (g *gate) wait(ctx context.Context, addr netip.Addr) error {
 	if delay <= 0 {
 		return nil
 	}
-	if end, ok := ctx.Deadline(); ok && time.Until(end) <= delay {
+	if delay > longestWait {
 		return errTooMany
 	}
 	timer := time.NewTimer(delay)
@@ -134,7 +137,7 @@ func (g *gate) turn(addr netip.Addr, now time.Time) time.Duration {
 		return 0
 	}
 	delay := r.next.Sub(now)
-	if delay > loginPatience {
+	if delay > longestWait {
 		return delay // it is sent away, and takes no turn
 	}
 	r.next = now.Add(max(delay, 0) + slowed(r.failures))
@@ -197,6 +200,13 @@ func later(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// cut notes a client whose connection ended before it could learn anything of a secret: that is no guess, and networks are cut.
+func (g *gate) cut(addr netip.Addr, peer Peer, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.note(addr, peer, "its login did not come to an end: "+err.Error())
 }
 
 // refused notes a client that was told why it may not, as often as it tries.

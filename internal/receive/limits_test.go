@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -62,16 +63,51 @@ func TestLoginsSideBySideWaitInTurn(t *testing.T) {
 		}
 		let, away := 0, 0
 		for range maxLoginsOfOne {
-			if g.turn(attacker, time.Now()) <= loginPatience {
+			if g.turn(attacker, time.Now()) <= longestWait {
 				let++
 			} else {
 				away++
 			}
 		}
-		if let > int(loginPatience/longestDelay)+1 || away == 0 {
+		if let > int(longestWait/longestDelay)+1 || away == 0 {
 			t.Errorf("%d wait, %d are sent away", let, away)
 		}
 	})
+}
+
+// Those who gave up waiting are not in the way for ever of one from the same address who waits as long as clients do, and comes again.
+func TestClientsThatGaveUpWaitingDoNotKeepOthersOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := quietGate(t)
+		for range 8 {
+			g.failed(honest, Peer{}, errors.New("wrong"))
+			g.turn(honest, time.Now())
+		}
+		for began := time.Now(); ; {
+			delay := g.turn(honest, time.Now())
+			if delay <= longestWait {
+				return
+			}
+			if time.Since(began) > time.Minute {
+				t.Fatalf("after a minute it would wait %v", delay)
+			}
+			time.Sleep(time.Second) // of a bubble
+		}
+	})
+}
+
+// A network that is cut makes nobody wait: only who may have learned that a guess was wrong.
+func TestLoginsThatAreCutAreNotSlowedDown(t *testing.T) {
+	g, log := quietGate(t)
+	for range 100 {
+		g.cut(honest, Peer{}, io.ErrUnexpectedEOF)
+	}
+	if d := g.turn(honest, time.Now()); d != 0 {
+		t.Errorf("it waits %v", d)
+	}
+	if n := strings.Count(log.String(), "did not come to an end"); n != 1 {
+		t.Errorf("told %d times", n)
+	}
 }
 
 func TestRefusedClientsAreToldOnceAndNotSlowedDown(t *testing.T) {

@@ -23,6 +23,10 @@ func ChannelLogin(auth Auth, c Certificates) (Login, error) {
 	}
 	return func(ctx context.Context, conn net.Conn) (net.Conn, Peer, error) {
 		secured, peer, err := server.Login(ctx, conn)
+		var known *channel.Error
+		if errors.As(err, &known) && (known.Kind == channel.Broken || known.Kind == channel.Timeout) {
+			err = errors.Join(ErrCut, err)
+		}
 		return secured, Peer{Module: peer.Module, User: peer.User}, err
 	}, nil
 }

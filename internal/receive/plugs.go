@@ -2,6 +2,7 @@ package receive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,8 +18,11 @@ type Plugs struct {
 	Open func(Place) (Serve, func() error, error)
 }
 
+// ErrCut says of a login that the connection ended, or nothing more came, before the client could learn whether a guess of a secret is right.
+var ErrCut = errors.New("the connection ended in the login")
+
 // Login secures conn, has the client prove who it is, and returns the connection to go on with. The context is for the login
-// alone. With an error it has closed conn, and Peer is what the client claimed to be, as far as it came. It may run many times at once.
+// alone. With an error, which may be ErrCut, it has closed conn, and Peer is what the client claimed to be, as far as it came. It may run many times at once.
 type Login func(ctx context.Context, conn net.Conn) (net.Conn, Peer, error)
 
 // Peer is who logged in.
