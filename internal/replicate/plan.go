@@ -133,6 +133,10 @@ type plan struct {
 	// leftovers are parts of large files that nobody will go on with. They go first: the marks for which they
 	// are looked for are acked after that.
 	updates, contents, leftovers, removals *run
+	// unrecorded are marks at and below directories that the source has where they were no more, and nobody was told of it yet. recorded: that was
+	// waited for.
+	unrecorded []change.Mark
+	recorded   bool
 	// short: nothing could be looked at for want of something on this side, so that nothing is sent.
 	short *transport.Error
 }
@@ -179,19 +183,30 @@ func (s *sender) plan(ctx context.Context, sess *session, marks []change.Mark) *
 			s.owed.PutBack(marks[i:]...)
 			break
 		}
-		bytes += s.look(ctx, sess, looks, opts, p, m)
+		bytes += s.look(sess, looks, opts, p, m)
+	}
+	if len(p.unrecorded) > 0 {
+		// These directories may be somewhere else: the index follows them once it is told. That they are not there is all that is certain without.
+		_ = sess.barrier(ctx, false)
+		p.recorded = true
+		looks.Close()
+		for _, m := range p.unrecorded {
+			s.look(sess, looks, opts, p, m)
+		}
 	}
 	return p
 }
 
 // look decides on one mark, and returns the bytes that it may cost.
-func (s *sender) look(ctx context.Context, sess *session, looks *scan.Looks, opts Options, p *plan, m change.Mark) int64 {
+func (s *sender) look(sess *session, looks *scan.Looks, opts Options, p *plan, m change.Mark) int64 {
 	seen, known := s.known(m)
+	var later bool
 	var err error
 	if !known {
-		seen, err = s.lookAt(ctx, sess, looks, m.Path)
+		seen, later, err = s.lookAt(sess, looks, p, m)
 	}
 	switch {
+	case later:
 	case err != nil:
 		s.unknown(p, m, err)
 	case !keeps(opts.Filter, m, seen):
@@ -210,21 +225,22 @@ func (s *sender) look(ctx context.Context, sess *session, looks *scan.Looks, opt
 	return 0
 }
 
-// lookAt looks at what is there. What goes from the index is told to the observer before it may go on the target.
-func (s *sender) lookAt(ctx context.Context, sess *session, looks *scan.Looks, p change.Path) (scan.Seen, error) {
-	seen, err := looks.Look(p)
+// lookAt looks at what is there. What goes from the index is told to the observer before it may go on the target. later: a directory that is not there
+// is one in the index.
+func (s *sender) lookAt(sess *session, looks *scan.Looks, p *plan, m change.Mark) (seen scan.Seen, later bool, err error) {
+	seen, err = looks.Look(m.Path)
 	if err != nil || seen.Stat.IsDir() {
-		return seen, err
+		return seen, false, err
 	}
 	unrecorded := s.src.journal.Stat(seen.At).IsDir()
-	if unrecorded {
-		// The directory may be somewhere else: the index follows it once it is told. That it is not there is all that is certain without.
-		_ = sess.barrier(ctx, false)
+	if unrecorded && !p.recorded {
+		p.unrecorded = append(p.unrecorded, m)
+		return seen, true, nil
 	}
 	if unrecorded || !seen.Stat.Exists() {
-		return sess.observer.Recheck(p)
+		seen, err = sess.observer.Recheck(m.Path)
 	}
-	return seen, nil
+	return seen, false, err
 }
 
 // known is what the index has of a file that merely was written, or is new, where the transport opens it by itself: that is the look that counts. If it
