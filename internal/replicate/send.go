@@ -143,8 +143,12 @@ func (s *sender) cameBack(sess *session, r *run) {
 			continue
 		}
 		seen, err := looks.Look(it.path)
-		if err != nil || seen.Stat.IsDir() || seen.Stat != it.stat {
-			s.owed.Owe(change.Mark{Path: it.path, Since: oldest(it.marks), Bits: anything})
+		switch {
+		case err != nil || seen.Stat.IsDir() || !r.removes() && seen.Stat != it.stat:
+			s.owed.Owe(change.Mark{Path: it.path, Since: oldest(it.marks), Bits: change.Extras})
+		case r.removes() && seen.Stat.IsRegular() && !seen.Stat.Natural():
+			// Its mtime is not of now: it may be that of the one that was to go.
+			s.owed.Owe(change.Mark{Path: it.path, Since: oldest(it.marks), Bits: change.Content})
 		}
 	}
 }
