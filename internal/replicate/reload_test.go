@@ -80,10 +80,12 @@ func TestWaitHoldsWhileItsTargetIsChanged(t *testing.T) {
 	r.write("f", "x")
 	r.start()
 	r.equal("one")
+	var waits sync.WaitGroup
+	defer waits.Wait() // the source is stopped after that
 	for n := range 20 {
 		want := fmt.Sprint("content ", n)
 		r.write("f", want)
-		go func() { r.wait() }()
+		waits.Go(func() { r.wait() })
 		r.retarget(r.changed("one", n))
 		r.wait()
 		if got := r.there("one", "f"); got != want {
