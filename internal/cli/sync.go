@@ -36,12 +36,15 @@ func (a *app) sync() *cobra.Command {
 what changes until it is stopped. A TARGET is
 
     a directory of this machine
+    sersync://USER@HOST[:PORT]/MODULE         a "sersync receive", over our own stream
+    ssh://USER@HOST[:PORT]/PATH               a directory over ssh, by the sersync that is installed there
     rsync://USER@HOST[:PORT]/MODULE[/PATH]    an rsync daemon
-    USER@HOST:/PATH                           a directory over ssh
+    USER@HOST:/PATH                           a directory over ssh, by the rsync that is installed there
 
 With --dry-run it says in what they differ, and changes nothing: with 0 when all are equal, with 1 when any differs, as verify does.
 With --once it ends when the targets are equal: with 0, or with 1 when that cannot be reached.`,
 		Example: `  sersync sync /data /mnt/copy --exclude '*.swp'
+  sersync sync /data sersync://backup@172.16.1.41/data --password-file /etc/rsync.password
   sersync sync /data rsync://backup@172.16.1.41/data --password-file /etc/rsync.password`,
 		Args: between(2, -1, "a source and at least one target"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -54,7 +57,7 @@ With --once it ends when the targets are equal: with 0, or with 1 when that cann
 	c.Flags().BoolVar(&f.once, "once", false, "end when the targets are equal to the source")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "say in what the targets differ, and change nothing")
 	c.Flags().BoolVar(&f.unbound, "no-removal-budget", false, "remove however much is too much on a target")
-	c.Flags().StringVar(&f.passwordFile, "password-file", "", "the password for rsync daemons, alone in a file that only its owner can read")
+	c.Flags().StringVar(&f.passwordFile, "password-file", "", "the password for rsync daemons and receivers, alone in a file that only its owner can read")
 	c.Flags().StringVar(&f.ca, "ca", "", "the authority that signed the certificate of a sersync:// receiver, in PEM")
 	c.Flags().StringVar(&f.cert, "cert", "", "the certificate to show to a receiver that wants one")
 	c.Flags().StringVar(&f.key, "key", "", "its private key, which only its owner can read")
