@@ -101,7 +101,7 @@ type Tree struct {
 	lasting bool
 	waiting waiting
 	grains  grains
-	// maker is whose a file was that was made here last: whose the next one is, in most cases.
+	// maker is whose the first file was that was made here: whose others are when they are new, in most cases.
 	maker    atomic.Pointer[owner]
 	recovery recovery
 	// times is held while times of directories are set.

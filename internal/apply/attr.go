@@ -18,26 +18,39 @@ func (t *Tree) dress(n node, st *unix.Stat_t, p change.Path, a *Attr) (Done, err
 	return w.dress()
 }
 
-// dressNew is dress of a regular file that was just made in d. Where it is given away anyhow, what it has is not asked for: to set that costs
-// no more.
-func (t *Tree) dressNew(n node, d *dir, p change.Path, a *Attr) (Done, error) {
+// owner is that of a file.
+type owner struct{ uid, gid uint32 }
+
+// give gives a new file to whom it is to belong to, before there is anything in it: the user as whom a process puts files may be that of others, too,
+// and these could open it until then. It reports whether it was given; what is ours already is not.
+func (t *Tree) give(fd int, to owner) bool {
+	if !t.o.Owners || t.o.FakeSuper {
+		return false
+	}
+	made := t.maker.Load()
+	if made == nil {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) != nil {
+			return false
+		}
+		made = &owner{st.Uid, st.Gid}
+		t.maker.Store(made)
+	}
+	return *made != to && unix.Fchown(fd, int(to.uid), int(to.gid)) == nil
+}
+
+// dressNew is dress of a regular file that was just made in d, and perhaps given away. Then what it has is not asked for: to set that costs no more.
+func (t *Tree) dressNew(n node, d *dir, p change.Path, a *Attr, given bool) (Done, error) {
 	w := wardrobe{t: t, n: n, st: &unix.Stat_t{Mode: unix.S_IFREG, Dev: d.dev}, p: p, a: a}
-	usual := t.maker.Load()
-	if t.o.Owners && usual != nil && *usual != (owner{a.UID, a.GID}) && n.chown(int(a.UID), int(a.GID)) == nil {
+	if given {
 		w.st.Uid, w.st.Gid, w.unseen = a.UID, a.GID, true
 		return w.dress()
 	}
 	if err := unix.Fstat(n.fd, w.st); err != nil {
 		return Done{}, err
 	}
-	if made := (owner{w.st.Uid, w.st.Gid}); usual == nil || *usual != made {
-		t.maker.Store(&made)
-	}
 	return w.dress()
 }
-
-// owner is that of a file.
-type owner struct{ uid, gid uint32 }
 
 func (w *wardrobe) dress() (Done, error) {
 	steps := []func() error{w.owner, w.xattrs, w.mode, w.mtime}

@@ -19,6 +19,29 @@ const acl = "\x02\x00\x00\x00" +
 // caps are cap_net_bind_service+ep.
 const caps = "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
+// Whoever else is the user as whom we put files could open it until then.
+func TestANewFileBelongsToWhomItIsForBeforeItHasContent(t *testing.T) {
+	r := newRig(t, all())
+	a := fileAttr("secret")
+	a.UID, a.GID, a.Mode = 1234, 2345, unix.S_IFREG|0o640
+	for _, p := range []change.Path{"first", "second"} {
+		f, err := r.Create(p, a, Old{})
+		r.must(err)
+		var st unix.Stat_t
+		r.must(unix.Fstat(f.fd, &st))
+		if st.Uid != 1234 || st.Gid != 2345 || st.Mode != unix.S_IFREG|0o600 {
+			t.Errorf("%s: belongs to %d:%d, mode %#o", p, st.Uid, st.Gid, st.Mode)
+		}
+		if _, err := f.Write([]byte("secret")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Place(); err != nil {
+			t.Fatal(err)
+		}
+		r.same(p, a)
+	}
+}
+
 func TestExtendedAttributesAreThoseThatWereMeant(t *testing.T) {
 	r := newRig(t, all())
 	a := fileAttr("x")

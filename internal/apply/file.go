@@ -20,6 +20,8 @@ type File struct {
 	old Old
 	tmp string
 	fd  int
+	// given: it belongs to whom it is to belong to.
+	given bool
 	// at is where Write goes on; end is the furthest that was written, or left out as a hole.
 	at, end, size int64
 }
@@ -34,6 +36,7 @@ func (t *Tree) Create(p change.Path, a Attr, old Old) (*File, error) {
 			return err
 		}
 		f.d, f.tmp, f.fd = d, tmp, fd
+		f.given = t.give(fd, owner{a.UID, a.GID})
 		t.dirs.hold(d)
 		return nil
 	}
@@ -120,7 +123,7 @@ func (f *File) dress() (Done, error) {
 	if err := f.stretch(); err != nil {
 		return Done{}, err
 	}
-	return f.t.dressNew(node{fd: f.fd, files: f.t.o.OpenFiles}, f.d, f.p, &f.a)
+	return f.t.dressNew(node{fd: f.fd, files: f.t.o.OpenFiles}, f.d, f.p, &f.a, f.given)
 }
 
 // stretch makes a hole of what is at the end.
