@@ -356,31 +356,20 @@ func TestMtimeSetBackThroughALinkThatIsGoneComparesTheContent(t *testing.T) {
 	tr.marked(map[change.Path]change.Bits{"link": 0, "kept": change.Content})
 }
 
-// What was written through a name that is gone by the time of the look is a change of the names that are left.
+// What was written through a name that is gone by the time of the look, alone or with its directory, is a change of the names that are left.
 func TestWriteThroughALinkThatIsGoneMarksTheOtherNames(t *testing.T) {
-	tr := newTree(t, nil)
-	tr.write("kept", "content")
-	tr.write("other", "content")
-	must(t, os.Link(filepath.Join(tr.dir, "kept"), filepath.Join(tr.dir, "link")))
-	tr.walk(true)
-	tr.write("link", "CONTENT")
-	must(t, os.Remove(filepath.Join(tr.dir, "link")))
-	clear(tr.index.marks)
-	tr.observer.Observe([]scan.Happened{{Path: "link", Wrote: true, Since: time.Now()}})
-	tr.marked(map[change.Path]change.Bits{"link": 0, "kept": change.Content})
-}
-
-// The same where the directory of that name is gone as well.
-func TestWriteThroughALinkInADirectoryThatIsGoneMarksTheOtherNames(t *testing.T) {
-	tr := newTree(t, nil)
-	tr.write("kept", "content")
-	must(t, os.Mkdir(filepath.Join(tr.dir, "d"), 0o755), os.Link(filepath.Join(tr.dir, "kept"), filepath.Join(tr.dir, "d/link")))
-	tr.walk(true)
-	tr.write("d/link", "CONTENT")
-	must(t, os.RemoveAll(filepath.Join(tr.dir, "d")))
-	clear(tr.index.marks)
-	tr.observer.Observe([]scan.Happened{{Path: "d/link", Wrote: true, Since: time.Now()}})
-	tr.marked(map[change.Path]change.Bits{"d/link": 0, "kept": change.Content})
+	for name, gone := range map[change.Path]string{"link": "link", "d/link": "d"} {
+		tr := newTree(t, nil)
+		tr.write("kept", "content")
+		tr.write("d/f", "x")
+		must(t, os.Link(filepath.Join(tr.dir, "kept"), filepath.Join(tr.dir, string(name))))
+		tr.walk(true)
+		tr.write(string(name), "CONTENT")
+		must(t, os.RemoveAll(filepath.Join(tr.dir, gone)))
+		clear(tr.index.marks)
+		tr.observer.Observe([]scan.Happened{{Path: name, Wrote: true, Since: time.Now()}})
+		tr.marked(map[change.Path]change.Bits{name: 0, "kept": change.Content})
+	}
 }
 
 // A directory that comes back, or makes room for another, leaves nothing of what was sent meanwhile.
