@@ -56,6 +56,14 @@ Sender and receiver know each other by the secret of a user. With --cert and --k
 	return c
 }
 
+// absolute has the whole names of files. Those that are named in a configuration have to be whole there.
+func (f receiveFlags) absolute() receiveFlags {
+	for _, name := range []*string{&f.config, &f.root, &f.secrets, &f.certificates.Cert, &f.certificates.Key, &f.certificates.ClientCA} {
+		*name = absolute(*name)
+	}
+	return f
+}
+
 // load reads the configuration that the flags name.
 func (f receiveFlags) load() (*receive.Config, []config.Problem, error) {
 	read := func() (*receive.Config, []config.Problem, error) { return rsyncdconf.Load(f.config, f.certificates) }
@@ -97,10 +105,12 @@ func (a *app) receiveAll(ctx context.Context, f receiveFlags) error {
 	if f.stdio {
 		return daemon.ServeStdio(ctx, f.root, Version)
 	}
+	f = f.absolute()
 	cfg, problems, err := f.load()
 	var invalid *config.InvalidError
-	if err == nil || errors.As(err, &invalid) {
-		for _, p := range problems {
+	for _, p := range problems {
+		// The error says all that are errors.
+		if err == nil || errors.As(err, &invalid) && p.Severity != config.Error {
 			fmt.Fprintln(a.err, p)
 		}
 	}
