@@ -31,11 +31,6 @@ func Single(root, secretsFile string, c Certificates) (*receive.Config, []config
 	m := &section{name: SingleName, settings: entries{
 		"path": at(root), "secrets file": at(secretsFile), "auth users": at("*"), "read only": at("no"), "uid": at("0"), "gid": at("0"),
 	}}
-	if !filepath.IsAbs(root) {
-		if abs, err := filepath.Abs(root); err == nil {
-			m.settings["path"] = at(abs)
-		}
-	}
 	r.modules = append(r.modules, m)
 	return r.finish("")
 }
