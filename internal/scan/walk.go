@@ -88,13 +88,16 @@ func (w *Walk) dir(ctx context.Context, p change.Path) ([]change.Path, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if kept, err := w.self(f, p); err != nil || !kept {
-		return nil, err
-	}
-	if err := w.Cover(int(f.Fd()), p); errors.Is(err, fs.ErrNotExist) {
-		return nil, w.gone(p)
-	} else if errors.Is(err, ErrNotEntered) {
+	if !w.Observer.Keeps(p, true) {
 		return nil, nil
+	}
+	covered := w.Cover(int(f.Fd()), p)
+	if errors.Is(covered, fs.ErrNotExist) {
+		return nil, w.gone(p)
+	}
+	// What happens from here on to the directory itself is told of.
+	if err := w.self(f, p); err != nil || errors.Is(covered, ErrNotEntered) {
+		return nil, err
 	}
 	// A directory that cannot be watched for another reason is read all the same; the watcher keeps the gap.
 	// What came after the index was asked is not taken for missing.
@@ -139,25 +142,21 @@ func (w *Walk) gone(p change.Path) error {
 	return nil
 }
 
-// self looks at the directory that is open as f, and reports whether the filter keeps it.
-func (w *Walk) self(f *os.File, p change.Path) (kept bool, err error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return false, fmt.Errorf("look at %q: %w", string(p), err)
-	}
-	seen := Seen{At: p, Stat: change.StatOf(&st)}
+// self looks at the directory that is open as f.
+func (w *Walk) self(f *os.File, p change.Path) error {
 	o := w.Observer
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.reads++
-	if !o.keeps(p, seen.Stat, change.Stat{}, true) {
-		return false, nil
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return fmt.Errorf("look at %q: %w", string(p), err)
 	}
 	l := newLook()
-	w.found(&l, seen)
+	w.found(&l, Seen{At: p, Stat: change.StatOf(&st)})
 	l.walks = nil
 	o.record(l)
-	return true, nil
+	return nil
 }
 
 // found takes one entry of a walk.

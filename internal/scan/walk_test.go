@@ -272,6 +272,22 @@ func TestWalkMarksEachNameOfAFileOnce(t *testing.T) {
 
 // P7: an error while a directory is listed stops removals below it. Root is not refused anything, so the
 // thread that looks gives its rights away.
+// Nobody is told of what came into a directory before it was watched. Its row must not be older than that, or the next start finds a change.
+func TestWhatComesIntoADirectoryBeforeItIsWatchedIsInItsRow(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("d/f", "x")
+	late := func(_ int, p change.Path) error {
+		if p == "d" {
+			tr.write("d/sub/g", "x")
+		}
+		return nil
+	}
+	w := scan.Walk{Observer: tr.observer, Since: time.Now(), Cover: late, Done: func(change.Path, error) {}}
+	must(t, w.Run(t.Context(), change.Root))
+	tr.walk(false)
+	tr.marked(map[change.Path]change.Bits{})
+}
+
 func TestDirectoryThatCannotBeListedRemovesNothing(t *testing.T) {
 	tr := newTree(t, nil)
 	tr.write("d/f", "x")
