@@ -17,12 +17,15 @@ import (
 	"sersync/internal/watch"
 )
 
-// files writes n files below dir, with a directory for each hundred.
+// files writes n files below dir, with a directory for each hundred. What is as young as the start of a source counts as made after it: they are not.
 func (r *rig) files(dir string, n int) {
 	r.t.Helper()
+	last := ""
 	for i := range n {
-		r.write(fmt.Sprintf("%s/%02d/f%d", dir, i/100, i), "x")
+		last = fmt.Sprintf("%s/%02d/f%d", dir, i/100, i)
+		r.write(last, "x")
 	}
+	r.ticked(last)
 }
 
 // count is how many files a module has below dir.
