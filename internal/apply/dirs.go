@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sersync/internal/beneath"
 	"sersync/internal/change"
 )
 
@@ -18,8 +19,6 @@ const (
 	// replace the directory meanwhile. A file that is put in this time into one that was moved went with it. One that was removed is
 	// noticed at once, as nothing can be made in it.
 	fresh = time.Second
-	// beneath are the flags of every open below the root.
-	beneath = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS
 )
 
 // dir is an open directory.
@@ -48,20 +47,9 @@ type dirs struct {
 	order list.List // the last used first
 }
 
-// open opens p beneath the root.
+// openBeneath opens p beneath the root.
 func (t *Tree) openBeneath(p change.Path, flags uint64) (int, error) {
-	name := string(p)
-	if p == change.Root {
-		name = "."
-	}
-	for {
-		fd, err := unix.Openat2(t.top.fd, name, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: beneath})
-		// EAGAIN: a rename elsewhere raced with the kernel's check that we stay beneath.
-		if err == unix.EINTR || err == unix.EAGAIN {
-			continue
-		}
-		return fd, err
-	}
+	return beneath.Open(t.top.fd, p, flags)
 }
 
 // enter opens the directory p, or takes the one that is kept. The caller leaves it.

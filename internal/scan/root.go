@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sersync/internal/beneath"
 	"sersync/internal/change"
 )
 
@@ -91,23 +92,9 @@ func (r *Root) Check() error {
 	return nil
 }
 
-// beneath are the flags of every look and open below the root.
-const beneath = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS
-
 // open opens p below the root. The caller closes the descriptor.
 func (r *Root) open(p change.Path, flags uint64) (int, error) {
-	name := string(p)
-	if p == change.Root {
-		name = "."
-	}
-	for {
-		fd, err := unix.Openat2(int(r.file.Fd()), name, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: beneath})
-		// EAGAIN: a rename elsewhere raced with the kernel's check that we stay beneath.
-		if err == unix.EINTR || err == unix.EAGAIN {
-			continue
-		}
-		return fd, err
-	}
+	return beneath.Open(int(r.file.Fd()), p, flags)
 }
 
 // OpenDir opens the directory p for reading.
