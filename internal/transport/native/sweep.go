@@ -36,7 +36,7 @@ type sweep struct {
 	spoke   time.Time
 	// xattrs: extended attributes are compared, too.
 	xattrs bool
-	// unread are files whose content could not be read; unknown says so of the first one.
+	// unread are files whose content could not be read; unknown says what of all could not be compared first.
 	unread  map[change.Path]struct{}
 	unknown *transport.Error
 
@@ -143,10 +143,15 @@ func (w *sweep) ask(ctx context.Context, q question) error {
 	m := &wire.Dir{Path: q.path, All: q.extra}
 	if !q.extra {
 		var err error
-		if q.here, m.Xattrs, err = w.list(ctx, q.path); scan.NotThere(err) {
+		q.here, m.Xattrs, err = w.list(ctx, q.path)
+		switch {
+		case scan.NotThere(err):
 			return nil // it went: an event tells of it
-		} else if err != nil {
-			return &transport.Error{Kind: transport.Broken, Err: fmt.Errorf("list directory %q: %w", string(q.path), err)}
+		case err != nil && ctx.Err() != nil:
+			return err
+		case err != nil:
+			w.cannotCompare(fmt.Errorf("list directory %q: %w", string(q.path), err))
+			return nil
 		}
 		m.Sum = w.c.facts.SumOf(q.here)
 		if !q.shallow {
@@ -181,11 +186,8 @@ func (w *sweep) answer(ctx context.Context) error {
 		}
 		q := &w.asked[0]
 		if l.Unknown {
-			return &transport.Error{
-				Kind: transport.Broken, Err: fmt.Errorf("the target cannot list %q: %s", string(q.path), printable(l.Text)),
-			}
-		}
-		if err := w.tell(q, l); err != nil {
+			w.cannotCompare(fmt.Errorf("the target cannot list %q: %s", string(q.path), printable(l.Text)))
+		} else if err := w.tell(q, l); err != nil {
 			return err
 		}
 		if l.Last {

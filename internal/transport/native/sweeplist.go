@@ -100,12 +100,17 @@ func (w *sweep) attrOf(st *unix.Stat_t) wire.Attr {
 	return a
 }
 
-// cannotRead keeps that the content of a file is not known. The others are compared all the same.
+// cannotRead keeps that the content of a file is not known.
 func (w *sweep) cannotRead(p change.Path, err error) {
-	if len(w.unread) == 0 {
-		w.unknown = &transport.Error{Kind: transport.Broken, Err: fmt.Errorf("compare %q by content: %w", string(p), err)}
-	}
+	w.cannotCompare(fmt.Errorf("compare %q by content: %w", string(p), err))
 	w.unread[p] = struct{}{}
+}
+
+// cannotCompare keeps that something is not known. All else is compared, and then the comparison fails.
+func (w *sweep) cannotCompare(err error) {
+	if w.unknown == nil {
+		w.unknown = &transport.Error{Kind: transport.Broken, Err: err}
+	}
 }
 
 // pace waits while content is read faster than it may be, and tells the target now and then that we are there.
