@@ -33,6 +33,8 @@ type Reader interface {
 	// Take turns what was read into events and hands them on. It says how many events they were, and how much of
 	// what the kernel had said to have queued (FIONREAD) they stand for.
 	Take(buf []byte, now time.Time) (events, queued int)
+	// Settle hands on what the events that were taken left in doubt, before a Sync ends.
+	Settle(now time.Time)
 	// Tidy does what no event asks for, every second.
 	Tidy(now time.Time)
 }
@@ -174,6 +176,9 @@ func (q *Queue) Run(ctx context.Context, r Reader) error {
 
 // step waits for something to do and does it.
 func (q *Queue) step(r Reader) error {
+	if q.syncing() {
+		r.Settle(time.Now())
+	}
 	if err := q.startSyncs(); err != nil {
 		return err
 	}
@@ -230,6 +235,9 @@ func (q *Queue) ReadOnce(r Reader) error {
 	}
 	now := time.Now()
 	events, queued := r.Take(q.buf[:n], now)
+	if q.syncing() {
+		r.Settle(now)
+	}
 	q.mu.Lock()
 	q.finishSyncs(queued)
 	q.mu.Unlock()

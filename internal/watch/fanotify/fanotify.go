@@ -135,11 +135,19 @@ func (w *Watcher) Tidy(now time.Time) {
 	w.mu.Lock()
 	w.checkMounts()
 	w.checkGaps()
-	if w.unsure {
-		w.unsure = false
-		w.batch.Add(watch.Look, nil, nil, true)
-	}
 	w.mu.Unlock()
+	w.batch.Hand(w.sink)
+	w.Settle(now)
+}
+
+// Settle has everything looked at where it is not known what an event was of. It is for Run.
+func (w *Watcher) Settle(now time.Time) {
+	if !w.unsure {
+		return
+	}
+	w.unsure = false
+	w.batch.Begin(now)
+	w.batch.Add(watch.Look, nil, nil, true)
 	w.batch.Hand(w.sink)
 }
 

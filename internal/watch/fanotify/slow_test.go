@@ -17,6 +17,7 @@ import (
 	"sersync/internal/change"
 	"sersync/internal/scan"
 	"sersync/internal/watch"
+	"sersync/internal/watch/watchtest"
 )
 
 func must(t testing.TB, err error) {
@@ -263,6 +264,29 @@ func TestHandleThatCannotBeResolvedIsALookOfTheRoot(t *testing.T) {
 	s.w.Tidy(time.Now())
 	if !slices.Contains(s.got, "look .") {
 		t.Errorf("events: %v", s.got)
+	}
+}
+
+// The kernel tells no path of more than 4096 bytes. Whoever waits for all that happened so far is told of it all the same.
+func TestWhatHappensAtAPathThatIsTooLongIsKnownAfterASync(t *testing.T) {
+	rig := watchtest.NewRig(t, open)
+	at, err := unix.Open(rig.Dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	must(t, err)
+	for range 25 {
+		name := strings.Repeat("x", 200)
+		must(t, unix.Mkdirat(at, name, 0o755))
+		next, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		must(t, errors.Join(err, unix.Close(at)))
+		at = next
+	}
+	rig.Settle()
+	rig.Seen()
+	fd, err := unix.Openat(at, "f", unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
+	must(t, errors.Join(err, unix.Close(fd), unix.Close(at)))
+	rig.Settle()
+	seen := rig.Seen()
+	if !slices.ContainsFunc(seen, func(e watch.Event) bool { return e.Kind == watch.Look && e.Path == change.Root }) {
+		t.Errorf("events: %v", seen)
 	}
 }
 

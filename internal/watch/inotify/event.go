@@ -110,6 +110,9 @@ const (
 	doubtTime = 10 * time.Minute
 )
 
+// Settle has nothing to do: each event says what it is of. It is for Run.
+func (w *Watcher) Settle(time.Time) {}
+
 // Tidy does what no event asks for. It is for Run.
 func (w *Watcher) Tidy(now time.Time) {
 	w.batch.Begin(now)
