@@ -93,6 +93,9 @@ func eventLine(e httpd.Event, name func(string) string) (colour, text string) {
 		did, to = "removed", "from"
 	}
 	amount := plural(e.Paths, "path")
+	if 0 < e.Failed && e.Failed < e.Paths {
+		amount = fmt.Sprintf("%d of %s", e.Paths-e.Failed, amount)
+	}
 	if e.Bytes > 0 {
 		amount += " (" + size(e.Bytes) + ")"
 	}
@@ -101,10 +104,16 @@ func eventLine(e httpd.Event, name func(string) string) (colour, text string) {
 		names += ", …"
 	}
 	colour = green
-	if e.Error != "" {
+	if e.Failed > 0 {
+		colour = yellow
+	}
+	if e.Error != "" || e.Failed >= e.Paths && e.Failed > 0 {
 		colour, did = red, "not "+did
 	}
 	text = fmt.Sprintf("%s %s %s %s in %s: %s", did, amount, to, name(e.Target), age(time.Duration(e.Took*float64(time.Second))), names)
+	if e.Failed > 0 {
+		text += fmt.Sprintf("; %d failed: %s", e.Failed, quote(e.Failure))
+	}
 	if e.Error != "" {
 		text += ": " + quote(e.Error)
 	}

@@ -129,10 +129,15 @@ func TestConsoleShowsOneLineABatch(t *testing.T) {
 	})
 	c.batch(replicate.BatchDone{Op: transport.Remove, Target: "/abs/target", Paths: []change.Path{"a.txt"}, Took: time.Second})
 	c.batch(replicate.BatchDone{Target: "/abs/target", Err: errors.New("away")})
+	no := []transport.Failure{{Path: "a", Err: errors.New("put \"a\": permission denied")}}
+	c.batch(replicate.BatchDone{Target: "/abs/target", Paths: []change.Path{"a", "b"}, Failed: no})
+	c.batch(replicate.BatchDone{Target: "/abs/target", Paths: []change.Path{"a"}, Failed: no})
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 	want := []string{
 		`  sent 7 paths (12 KiB) to ./target in 4ms: a.txt, "\x1b[2Jx\nsource ok", c, d, e, …`,
 		`  removed 1 path from ./target in 1s: a.txt`,
+		`  sent 1 of 2 paths to ./target in 0s: a, b; 1 failed: "put \"a\": permission denied"`,
+		`  not sent 1 path to ./target in 0s: a; 1 failed: "put \"a\": permission denied"`,
 	}
 	if len(lines) != len(want) {
 		t.Fatalf("lines %q", lines)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"sersync/internal/config"
 	"sersync/internal/filter"
 	"sersync/internal/httpd"
+	"sersync/internal/replicate"
 )
 
 // syncFlags are the flags of sync.
@@ -207,7 +209,7 @@ func equal(ctx context.Context, client *httpd.Client) error {
 	}
 }
 
-// triesMax is how often a target may be tried in vain before a sync --once gives it up.
+// triesMax is how often a target, or a path, may be tried in vain before a sync --once gives it up.
 const triesMax = 3
 
 // hopeless says why the targets cannot become equal, and nil while they can.
@@ -229,10 +231,32 @@ func hopeless(ctx context.Context, client *httpd.Client) error {
 				d := t.DeadLetters[0]
 				return fail(exitError, fmt.Sprintf("cannot send %s to %s: %s", d.Path, quote(t.Name), d.Error), "")
 			}
+			if t.Retrying > 0 && t.Retrying == t.Waiting {
+				if err := failing(ctx, client, s.Name, t.Name); err != nil {
+					return err
+				}
+			}
 			if e := t.LastError; e != nil && t.State != "idle" && t.State != "sending" && (lasting(t.State) || e.Count >= triesMax) {
 				return fail(exitError, fmt.Sprintf("%s is %s: %s", quote(t.Name), t.State, e.Text), e.Hint)
 			}
 		}
+	}
+	return nil
+}
+
+// failing says why a target will not have the paths that are all that it lacks, once each was tried often enough.
+func failing(ctx context.Context, client *httpd.Client, source, target string) error {
+	failed, err := client.Failed(ctx, httpd.PathsRequest{Source: source, Target: target})
+	if err != nil {
+		return err
+	}
+	for _, t := range failed.Targets {
+		hopeful := func(p replicate.OwedPath) bool { return p.Tries < triesMax }
+		if len(t.Paths) == 0 || slices.ContainsFunc(t.Paths, hopeful) {
+			continue
+		}
+		p := t.Paths[0]
+		return fail(exitError, fmt.Sprintf("cannot send %s to %s: %s", p.Path, quote(target), p.Error), "")
 	}
 	return nil
 }

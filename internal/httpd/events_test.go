@@ -49,15 +49,17 @@ func TestEventsArriveAsTheyHappen(t *testing.T) {
 		Paths: []change.Path{"a", "b\n", "c", "d", "e", "f", "g"},
 	})
 	b.feed.Batch(replicate.BatchDone{Source: "www", Target: "t", Op: transport.Remove, Paths: []change.Path{"a"}, Err: errors.New("away")})
+	b.feed.Batch(replicate.BatchDone{Source: "www", Paths: []change.Path{"a", "b"}, Failed: []transport.Failure{{Path: "b", Err: errors.New("no")}}})
 	want := []Event{
 		{
 			Source: "www", Target: "rsync://h/m", Op: "update", Paths: 7, Names: []string{"a", `"b\n"`, "c", "d", "e"},
 			Files: 7, Bytes: 12, Took: 1,
 		},
 		{Source: "www", Target: "t", Op: "remove", Paths: 1, Names: []string{"a"}, Error: "away"},
+		{Source: "www", Op: "update", Paths: 2, Names: []string{"a", "b"}, Failed: 1, Failure: "no"},
 	}
 	for _, events := range []chan Event{one, two} {
-		got := []Event{<-events, <-events}
+		got := []Event{<-events, <-events, <-events}
 		if got[0].Time.IsZero() {
 			t.Error("an event has no time")
 		}

@@ -31,6 +31,9 @@ type Event struct {
 	Files int     `json:"files,omitempty"`
 	Bytes int64   `json:"bytes,omitempty"`
 	Took  float64 `json:"took_seconds,omitempty"`
+	// Failed is how many of the paths the target did not take, Failure why it did not take the first of them.
+	Failed  int    `json:"failed,omitempty"`
+	Failure string `json:"failure,omitempty"`
 	// Error is why the batch failed as a whole.
 	Error string `json:"error,omitempty"`
 	// Dropped is how many events came between the last one and the next one; such an event has nothing else but its time.
@@ -45,6 +48,9 @@ func EventOf(b replicate.BatchDone) Event {
 	}
 	for _, p := range b.Paths[:min(len(b.Paths), namesMax)] {
 		e.Names = append(e.Names, p.String())
+	}
+	if e.Failed = len(b.Failed); e.Failed > 0 {
+		e.Failure = b.Failed[0].Err.Error()
 	}
 	if b.Err != nil {
 		e.Error = b.Err.Error()

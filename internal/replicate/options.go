@@ -81,6 +81,8 @@ type BatchDone struct {
 	Bytes int64
 	// Took is the time from the batch's start to its ack.
 	Took time.Duration
+	// Failed are the paths of a batch that was acked which the target did not take.
+	Failed []transport.Failure
 	// Err is why the batch as a whole failed; nil when it was acked, be it in parts.
 	Err error
 	// Oldest is when the oldest change of the batch was noticed.

@@ -20,10 +20,15 @@ type report struct {
 	s *TargetStatus
 	// since is when the target did not take what it was given for the first time since it took something; zero while it does.
 	since *time.Time
+	// told is when it was said last that single paths fail.
+	told *time.Time
 }
 
+// tellEvery is how often it is said that single paths fail, at the most.
+const tellEvery = time.Minute
+
 func newReport(log *slog.Logger) report {
-	return report{log: log, mu: new(sync.Mutex), s: &TargetStatus{State: "idle", Since: time.Now(), RunsFailed: map[string]uint64{}}, since: new(time.Time)}
+	return report{log: log, mu: new(sync.Mutex), s: &TargetStatus{State: "idle", Since: time.Now(), RunsFailed: map[string]uint64{}}, since: new(time.Time), told: new(time.Time)}
 }
 
 func (r report) status() TargetStatus {
@@ -59,6 +64,10 @@ func (r report) sent(report transport.Report, run *run) {
 	}
 	for _, f := range report.Failed {
 		r.failure(f.Err.Error(), "")
+	}
+	if len(report.Failed) > 0 && time.Since(*r.told) >= tellEvery {
+		*r.told = time.Now()
+		r.log.Warn("paths failed, they are tried again", "paths", len(report.Failed), "error", report.Failed[0].Err, "hint", "see: sersync failed list")
 	}
 	for _, l := range report.Limits {
 		r.limit(l.Err.Error())

@@ -358,7 +358,7 @@ func (s *sender) onBatch(b transport.Batch, run *run, r transport.Report, took t
 	}
 	done := BatchDone{
 		Source: s.src.options().Name, Target: s.opts.Name, Op: b.Op, Paths: b.Paths,
-		Files: r.Files, Bytes: r.Bytes, Took: took, Err: err,
+		Files: r.Files, Bytes: r.Bytes, Failed: r.Failed, Took: took, Err: err,
 	}
 	for _, it := range run.items {
 		for _, m := range it.marks {
