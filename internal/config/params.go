@@ -19,9 +19,10 @@ type params struct {
 	exclude func(pattern string)
 }
 
-// parseParams reads the text of commonParams, params or rsync_options, in place of those that t has.
+// parseParams reads the text of commonParams, params or rsync_options, in place of those that t has. What they mean to rsync is told
+// when the target is known.
 func parseParams(r *report, line int, text string, t *settings, exclude func(string)) {
-	t.Params = nil
+	t.Params, t.paramsLine, t.ofRsync = nil, line, nil
 	words, err := splitWords(text)
 	if err != nil {
 		r.fail(line, "cannot read rsync options", text, err.Error())
@@ -46,7 +47,7 @@ func parseParams(r *report, line int, text string, t *settings, exclude func(str
 			r.fail(line, "not an option of rsync:", word, "options begin with - or --; sources and targets stand in elements of their own")
 		}
 	}
-	missing(r, line, t.Params)
+	t.missing(r.at(line))
 }
 
 // long reads --NAME or --NAME=VALUE; next is the word behind it.
@@ -150,10 +151,10 @@ func (p *params) apply(o *option, written, value string) {
 		}
 		return
 	case weaken:
-		p.r.warn(p.line, "this option of rsync weakens a promise:", full, o.why)
+		p.t.tell(Warning, p.r.at(p.line), "this option of rsync weakens a promise:", full, o.why)
 	}
 	if o.long == "update" {
-		p.r.notice(p.line, "-u binds sweeps only", "", "a live change is sent whatever the time of the file on the target")
+		p.t.tell(Notice, p.r.at(p.line), "-u binds sweeps only", "", "a live change is sent whatever the time of the file on the target")
 	}
 	if o.short != 0 && !o.value {
 		full = "-" + string(o.short)
@@ -286,9 +287,9 @@ func GlobOfRsync(pattern string) (string, error) {
 	return glob, nil
 }
 
-// missing warns of what -a has and the given options have not.
-func missing(r *report, line int, given []string) {
-	has := func(flag string) bool { return slices.Contains(given, flag) }
+// missing warns of what -a has and the options have not.
+func (s *settings) missing(at Place) {
+	has := func(flag string) bool { return slices.Contains(s.Params, flag) }
 	if has("-a") {
 		return
 	}
@@ -302,6 +303,6 @@ func missing(r *report, line int, given []string) {
 		}
 	}
 	if len(lacks) > 0 {
-		r.warn(line, "the options of rsync lack -a:", strings.Join(given, " "), "not replicated are "+strings.Join(lacks, ", "))
+		s.tell(Warning, at, "the options of rsync lack -a:", strings.Join(s.Params, " "), "not replicated are "+strings.Join(lacks, ", "))
 	}
 }

@@ -145,3 +145,63 @@ func TestDirectoryOfThisMachineHasRsyncOnlyForWhatRsyncAloneCan(t *testing.T) {
 		}
 	}
 }
+
+// What an option means to rsync is said for targets of rsync alone; for others only what is lost by it.
+func TestOptionsOfRsyncAreToldOfAsTheTargetHasThem(t *testing.T) {
+	const (
+		binds   = `: notice: -u binds sweeps only: a live change is sent whatever the time of the file on the target`
+		slow    = `: warning: this option of rsync weakens a promise: "-z": on a LAN it only costs time; use it on slow lines`
+		newer   = `: warning: this option of rsync does not hold for a target without rsync: "-u": a file that is newer there is replaced by that of the source; keep an rsync:// target where that must not be`
+		mounted = `: warning: this option of rsync does not hold for a target without rsync: "-x": what is mounted below the source is replicated; write one_file_system: true for the source (YAML) where that must not be`
+	)
+	xml := func(common string, remotes ...string) string {
+		text := "<head><sersync><localpath watch=\"/a\">\n"
+		for _, r := range remotes {
+			text += `<remote ip="h" ` + r + "/>\n"
+		}
+		return text + "</localpath><rsync>" + common + "</rsync></sersync></head>"
+	}
+	yaml := func(source string, targets ...string) string {
+		text := "sources:\n- path: /a\n"
+		for n, target := range targets {
+			if n == 0 {
+				text += "  targets:\n"
+			}
+			text += "  - {" + target + "}\n"
+		}
+		return text + source
+	}
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"own stream":      {xml(`<commonParams params="-artuz"/>`, `name="m" transport="native"`), []string{"3" + newer}},
+		"nobody wrote -u": {xml("", `name="m" transport="native"`), []string{"2" + newer}},
+		"both":            {xml(`<commonParams params="-artuz"/>`, `name="m" transport="native"`, `name="n"`, `name="o"`, `name="p" transport="native"`), []string{"6" + newer, "6" + binds, "6" + slow}},
+		"its own params":  {xml(`<commonParams params="-artuz"/>`, `name="m" transport="native" params="-az"`), nil},
+		"over ssh":        {xml(`<commonParams params="-aux"/><ssh start="true"/>`, `name="/m" transport="native"`), []string{"3" + newer, "3" + mounted}},
+		"without -a":      {xml(`<commonParams params="-rtH"/>`, `name="m" transport="native"`), nil},
+		"YAML":            {yaml("", "url: 'sersync://h/m', rsync_options: -uzx", "url: 'ssh://h/m', rsync_options: -u"), []string{"4" + newer, "4" + mounted, "5" + newer}},
+		"on one system":   {yaml("  one_file_system: true\n", "url: 'sersync://h/m', rsync_options: -x", "url: /b, rsync_options: -x"), nil},
+		"here":            {yaml("", "url: /b, rsync_options: -xH"), []string{"4" + mounted}},
+		"here by rsync":   {yaml("", "url: /b, rsync_options: -u"), []string{"4" + binds}},
+	} {
+		file := "f.yaml"
+		if strings.HasPrefix(c.text, "<") {
+			file = "f.xml"
+		}
+		_, problems, err := Parse(file, []byte(c.text))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		var told []string
+		for _, p := range problems {
+			if text := p.String(); strings.Contains(text, "option") || strings.Contains(text, "-u") {
+				told = append(told, strings.TrimPrefix(text, file+":"))
+			}
+		}
+		if !slices.Equal(told, c.want) {
+			t.Errorf("%s: %s\nwant %s", name, strings.Join(told, "\n"), strings.Join(c.want, "\n"))
+		}
+	}
+}

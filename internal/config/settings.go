@@ -15,6 +15,17 @@ type settings struct {
 	rsh bool
 	// noArchive leaves out the -a that our YAML begins the options of rsync with.
 	noArchive bool
+	// oneFileSystem says that the source stays on its file system, as -x asks for.
+	oneFileSystem bool
+	// paramsLine is where the options of rsync stand.
+	paramsLine int
+	// ofRsync is what is to be told of the options where rsync carries the data.
+	ofRsync []Problem
+}
+
+// tell has something told where rsync carries the data.
+func (s *settings) tell(severity Severity, at Place, what, value, remedy string) {
+	s.ofRsync = append(s.ofRsync, Problem{severity, at, what, value, remedy})
 }
 
 // clone is a copy to change.
@@ -50,6 +61,7 @@ func (s settings) target(r *report, line int, written string) Target {
 			t.Pace = defaultPace
 		}
 	}
+	s.tellOptions(r, t)
 	if t.Kind == Native || t.Kind == NativeSSH {
 		t.withoutRsync(r, line)
 	}
@@ -81,6 +93,29 @@ func (s settings) target(r *report, line int, written string) Target {
 		t.PasswordFile = ""
 	}
 	return t
+}
+
+// tellOptions says what the options of rsync mean for the target t, once where targets share them.
+func (s settings) tellOptions(r *report, t Target) {
+	told := s.ofRsync
+	if !t.Rsync() {
+		told = nil
+		dropped := func(option, remedy string) {
+			if slices.Contains(t.Params, option) {
+				at := r.at(cmp.Or(s.paramsLine, t.Place.Line))
+				told = append(told, Problem{Warning, at, "this option of rsync does not hold for a target without rsync:", option, remedy})
+			}
+		}
+		dropped("-u", "a file that is newer there is replaced by that of the source; keep an rsync:// target where that must not be")
+		if !s.oneFileSystem {
+			dropped("-x", "what is mounted below the source is replicated; write one_file_system: true for the source (YAML) where that must not be")
+		}
+	}
+	for _, p := range told {
+		if !slices.Contains(r.problems, p) {
+			r.problems = append(r.problems, p)
+		}
+	}
 }
 
 // withoutRsync takes from a target what only rsync has.

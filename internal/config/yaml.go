@@ -141,7 +141,7 @@ func (y *yamlReader) source(n *ynode) {
 		return
 	}
 	s.Path = y.directory(n.line, "path of a source", path)
-	read := func(n *ynode) { s.Targets = append(s.Targets, y.target(n)) }
+	read := func(n *ynode) { s.Targets = append(s.Targets, y.target(n, s.OneFileSystem)) }
 	switch {
 	case targets != nil && y.items(targets, "targets", read) != 0:
 	case len(s.Hooks) == 0:
@@ -258,8 +258,10 @@ func (y *yamlReader) eventFields(e *Events) []field {
 	}
 }
 
-func (y *yamlReader) target(n *ynode) Target {
+// target reads a target of a source, of which oneFileSystem says whether it stays on its file system.
+func (y *yamlReader) target(n *ynode, oneFileSystem bool) Target {
 	s := y.shared.clone()
+	s.oneFileSystem = oneFileSystem
 	url := ""
 	fields := append(y.targetFields(&s), field{"url", y.text(&url)}, field{"hooks", y.hooks(&s.Hooks, true)})
 	y.keys(n, "a target", fields)
@@ -267,7 +269,7 @@ func (y *yamlReader) target(n *ynode) Target {
 		if s.Params = s.Params[1:]; len(s.Params) == 0 {
 			s.Params = nil // as of a confxml.xml without any
 		}
-		missing(y.report, n.line, s.Params)
+		s.missing(y.at(n.line))
 	} else if slices.Contains(s.Params[1:], "-a") {
 		s.Params = s.Params[1:] // somebody wrote it once more
 	}
