@@ -9,6 +9,9 @@ import (
 	"sersync/internal/replicate"
 )
 
+// toApprove is what a person can do about removals that are held.
+const toApprove = "if the source is as it should be: sersync deletes approve"
+
 func (a *app) deletes() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "deletes",

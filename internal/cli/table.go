@@ -68,7 +68,7 @@ func (p *printer) source(s replicate.Status) {
 	}
 	if s.Brake != nil {
 		p.line("  %s since %s: %s", p.paint(plural(s.Brake.Held, "removal")+" held", red), clock(s.Brake.Since), s.Brake.Reason)
-		p.line("    hint: if the source is as it should be: sersync deletes approve")
+		p.line("    hint: %s", toApprove)
 	}
 	if s.Journal.Error != "" {
 		p.line("  %s %s", p.paint("journal not on disk:", red), s.Journal.Error)

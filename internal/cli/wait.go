@@ -75,6 +75,10 @@ func (a *app) missing(ctx context.Context, i instance, target string) string {
 	for _, s := range status.Sources {
 		for _, t := range s.Targets {
 			if t.Lag > 0 && (target == "" || target == t.Name) {
+				if t.Held > 0 && s.Brake != nil {
+					return fmt.Sprintf("%s is %s and lacks %s, %s held: %s; %s",
+						quote(t.Name), t.State, plural(t.Waiting, "path"), plural(t.Held, "removal"), s.Brake.Reason, toApprove)
+				}
 				if t.Dead > 0 {
 					return fmt.Sprintf("%s lacks %s that failed too often; see: sersync failed list", quote(t.Name), plural(t.Dead, "path"))
 				}
