@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +56,11 @@ func (a *app) dispatch(ctx context.Context, args []string) error {
 		return a.compat(ctx, args)
 	}
 	root.SetArgs(args)
-	return root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
+	if noConfig(err) {
+		return fail(exitConfig, err.Error(), "name the configuration: "+strings.TrimSuffix(c.CommandPath(), c.Name())+c.Use)
+	}
+	return err
 }
 
 // Commands are the commands of our own, for those who write of them.

@@ -83,12 +83,17 @@ func hintOf(err error) string {
 		return hinted.Hint()
 	}
 	var there *transport.Error
-	var syntax *config.SyntaxError
 	switch {
 	case errors.As(err, &there):
 		return there.Hint
-	case errors.As(err, &syntax) && errors.Is(err, fs.ErrNotExist):
+	case noConfig(err):
 		return "name the configuration: sersync run CONFIG, or sersync -o FILE"
 	}
 	return ""
+}
+
+// noConfig reports whether the configuration is not there.
+func noConfig(err error) bool {
+	var syntax *config.SyntaxError
+	return errors.As(err, &syntax) && errors.Is(err, fs.ErrNotExist)
 }
