@@ -26,6 +26,7 @@ func Load(path string, c Certificates) (*receive.Config, []config.Problem, error
 // Single is the configuration of a receiver of one directory, which has no file: who is in the secrets file may send to it, and without one who has a certificate.
 func Single(root, secretsFile string, c Certificates) (*receive.Config, []config.Problem, error) {
 	r := newReader(readFile)
+	r.single = true
 	c.put(r.globals)
 	at := func(value string) entry { return entry{value: value} }
 	m := &section{name: SingleName, settings: entries{

@@ -65,6 +65,12 @@ func (r *reader) path(s *section) string {
 	switch info, err := os.Stat(dir); {
 	case dir == "/":
 		r.fail(e.place, "path is the root of this machine, and whoever logs in could replace all of it:", dir, "name the directory that is meant")
+	case errors.Is(err, fs.ErrNotExist) && r.single:
+		r.fail(e.place, "--root does not exist:", dir, "make it: mkdir "+dir+", or correct the name")
+	case err != nil && r.single:
+		r.fail(e.place, "--root cannot be looked at:", dir, err.Error())
+	case err == nil && !info.IsDir() && r.single:
+		r.fail(e.place, "--root is no directory:", dir, "name a directory: make it by mkdir, or correct the name")
 	case errors.Is(err, fs.ErrNotExist):
 		r.add(config.Warning, e.place, "path does not exist, so clients are sent away:", dir, "make the directory, or mount what belongs there")
 	case err != nil:

@@ -52,6 +52,8 @@ type reader struct {
 	current  *section
 	// groupsOfUsers are read when a rule needs them.
 	groupsOfUsers *userGroups
+	// single says that the command line names the one directory. Who starts a receiver so sees what is wrong with it, and nothing else waits.
+	single bool
 }
 
 func newReader(read func(string) ([]byte, error)) *reader {

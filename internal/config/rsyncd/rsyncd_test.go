@@ -309,6 +309,19 @@ func TestSingleDirectory(t *testing.T) {
 	}
 }
 
+func TestSingleDirectoryMustBeThere(t *testing.T) {
+	dir, secrets := files(t)
+	for root, want := range map[string]string{
+		dir + "/none":    `--root does not exist: "` + dir + `/none": make it: mkdir ` + dir + `/none, or correct the name`,
+		secrets:          `--root is no directory: "` + secrets + `": name a directory: make it by mkdir, or correct the name`,
+		secrets + "/sub": `--root cannot be looked at: "` + secrets + `/sub": stat ` + secrets + `/sub: not a directory`,
+	} {
+		if c, _, err := Single(root, secrets, Certificates{}); err == nil || c != nil || err.Error() != want {
+			t.Errorf("%s: %v, %v, want %s", root, c, err, want)
+		}
+	}
+}
+
 func TestNoSecretIsInAProblem(t *testing.T) {
 	dir, secrets := files(t)
 	write(t, secrets, "hunter2\n:hunter2\nbackup:hunter2\n")
