@@ -146,16 +146,24 @@ func (k *keys) append(key, pattern string) {
 	*k = append(*k, yaml.MapItem{Key: key, Value: []string{pattern}})
 }
 
-func targetKeys(t, base config.Target) keys {
-	var k keys
-	k.add("password_file", t.PasswordFile, "")
-	params := t.Params
+// params are the options of rsync of a target that has one.
+func (k *keys) params(params []string) {
 	if len(params) > 0 && params[0] == "-a" {
 		params = params[1:]
 	} else {
 		k.add("archive", false, true)
 	}
 	k.add("rsync_options", line(params), "")
+}
+
+func targetKeys(t, base config.Target) keys {
+	var k keys
+	k.add("password_file", t.PasswordFile, "")
+	if t.Kind == config.Native || t.Kind == config.NativeSSH {
+		k.add("xattrs", t.Xattrs, false)
+	} else {
+		k.params(t.Params)
+	}
 	k.add("timeout", duration(t.Timeout), duration(base.Timeout))
 	k.add("connect_timeout", duration(t.ConnectTimeout), duration(base.ConnectTimeout))
 	if t.Bandwidth > 0 {
