@@ -327,7 +327,7 @@ func (s *session) followFiles(events []watch.Event, least int64) {
 		return
 	}
 	// Nothing may have been missed of what happened to them.
-	if _, walking := s.walks.oldest(); walking || s.unnamed.any() || changedOnTheWay(events) {
+	if changedOnTheWay(events) {
 		return
 	}
 	gaps := s.gaps()
@@ -343,7 +343,27 @@ func (s *session) followFiles(events []watch.Event, least int64) {
 			to = append(to, e.Path)
 		}
 	}
-	s.observer.RenameFiles(from, to, least)
+	from = s.named(events, from)
+	if _, walking := s.walks.oldest(); !walking {
+		s.observer.RenameFiles(from, to, least)
+	}
+}
+
+// named leaves out the files to which something happened that is told without their name, or late: in events or after them. A walk for their sake
+// waits by then.
+func (s *session) named(events []watch.Event, paths []change.Path) []change.Path {
+	file := func(p change.Path) change.Inode { return s.src.journal.Stat(p).Inode() }
+	paths = slices.DeleteFunc(paths, func(p change.Path) bool { return s.unnamed.has(file(p)) })
+	// What had no name is told of after that.
+	told := map[change.Inode]bool{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, list := range [][]watch.Event{events, s.backlog} {
+		for _, e := range list {
+			told[e.File] = true
+		}
+	}
+	return slices.DeleteFunc(paths, func(p change.Path) bool { return s.lost || told[file(p)] })
 }
 
 // changedOnTheWay reports whether a file that was renamed may have been changed as well, be it under a name that it had in between.
@@ -359,7 +379,7 @@ func changedOnTheWay(events []watch.Event) bool {
 		case watch.Look, watch.RootGone:
 			return true
 		}
-		return went[e.Path] || e.File != change.Inode{}
+		return went[e.Path]
 	})
 }
 

@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -26,9 +27,11 @@ type unnamed struct {
 	// one is held while names are looked up.
 	one sync.Mutex
 
-	mu      sync.Mutex
-	waiting map[change.Inode]watch.Event
-	news    chan struct{}
+	mu sync.Mutex
+	// asked are those whose names are being looked up, of which the intake was not told yet; anyone: any file may be one of them.
+	waiting, asked map[change.Inode]watch.Event
+	anyone         bool
+	news           chan struct{}
 	// ever: there was such a file.
 	ever bool
 	// oldest is since when something waits that was not looked up yet, and asking of what is being looked up.
@@ -95,8 +98,24 @@ func (u *unnamed) take() map[change.Inode]watch.Event {
 	defer u.mu.Unlock()
 	u.asking, u.oldest = u.oldest, time.Time{}
 	all := u.waiting
-	u.waiting = map[change.Inode]watch.Event{}
-	return all
+	u.asked, u.waiting = all, map[change.Inode]watch.Event{}
+	return maps.Clone(all)
+}
+
+// has reports whether a file may have been changed while nobody knew its name, and the intake was not told of it.
+func (u *unnamed) has(file change.Inode) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_, waits := u.waiting[file]
+	_, asked := u.asked[file]
+	return waits || asked || u.anyone || !u.lost.IsZero()
+}
+
+// told says that the intake was told of all that were taken, or the tree is to be looked at.
+func (u *unnamed) told() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.asked, u.anyone = nil, false
 }
 
 // queueTime bounds how long after it happened the kernel tells of something.
@@ -134,7 +153,7 @@ func (u *unnamed) seek(files map[change.Inode]watch.Event, walking, urgent bool)
 	now := time.Now()
 	may := !walking && now.Sub(u.last) >= max(seekEvery, seekShare*u.whole)
 	if since, ok = u.lost, !u.lost.IsZero() && (may || urgent); ok {
-		u.lost = time.Time{}
+		u.lost, u.anyone = time.Time{}, true
 	}
 	for file, e := range files {
 		if _, sought := u.sought[file]; sought {
@@ -202,6 +221,7 @@ func (s *session) name(urgent bool) time.Duration {
 	if since, ok := u.seek(files, s.walking(), urgent); ok {
 		s.walks.add(change.Root, since)
 	}
+	u.told()
 	return took
 }
 

@@ -4,12 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"sersync/internal/change"
+	"sersync/internal/replicate"
 	"sersync/internal/watch"
 	"sersync/internal/watch/mixed"
 	"sersync/internal/watch/watchtest"
@@ -185,4 +187,36 @@ func (f *fake) inode(name string) change.Inode {
 		f.Fatal(err)
 	}
 	return change.StatOf(&st).Inode()
+}
+
+// A file is moved as well when something happened somewhere on the file system to another one of which nobody knows the name.
+func TestFileIsMovedThoughAnotherOneHasNoName(t *testing.T) {
+	r := newByHandle(t)
+	var sent atomic.Int64
+	r.opts.MoveFileLeast = 1
+	r.opts.OnBatch = func(b replicate.BatchDone) {
+		if b.Target == "one" {
+			sent.Add(int64(b.Files))
+		}
+	}
+	r.opts.Targets = []replicate.TargetOptions{r.local("one"), r.local("two")}
+	r.write("a", "a 1")
+	r.write("b", "b 22")
+	r.write("../outside", "x")
+	r.start()
+	r.must(r.src.Sweep())
+	r.equal("one")
+	r.must(unix.Fchmod(r.open("../outside", unix.O_RDONLY), 0o600))
+	r.equal("two")
+	before := sent.Load()
+	r.must(r.src.Pause("one"))
+	r.rename("a", "tmp")
+	r.rename("b", "a")
+	r.rename("tmp", "b")
+	r.equal("two")
+	r.must(r.src.Resume("one"))
+	r.equal("one")
+	if n := sent.Load() - before; n > 0 {
+		t.Errorf("%d files were sent", n)
+	}
 }
