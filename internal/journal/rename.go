@@ -202,11 +202,11 @@ func (t *Target) MovedAgain(moved []Moved, taken uint64) bool {
 	return t.renames == taken
 }
 
-// Moving reports whether there are hints.
-func (t *Target) Moving() bool {
+// Moved are the hints, which stay.
+func (t *Target) Moved() []Moved {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
-	return len(t.moved) > 0
+	return slices.Clone(t.moved)
 }
 
 // lacksJust reports whether the target is owed the path itself.

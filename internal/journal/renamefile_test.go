@@ -155,7 +155,7 @@ func TestFilesThatAreRenamedArrive(t *testing.T) {
 					}
 				}
 			}
-			for s.to.Pending() || s.to.Moving() {
+			for s.to.Pending() || len(s.to.Moved()) > 0 {
 				s.send()
 			}
 			for p, f := range s.there {

@@ -18,11 +18,15 @@ var errPaused = errors.New("the target is paused")
 // was renamed is owed a comparison with all that is below, and its old place a removal. They find what was not moved, or wrongly.
 // It reports whether the batch goes on.
 func (s *sender) follow(ctx context.Context, sess *session) bool {
+	if hints := s.owed.Moved(); len(s.holding(sess, hints)) < len(hints) {
+		// Where that is by now may be on its way: it was renamed once more.
+		_ = sess.barrier(ctx, false)
+	}
 	hints, taken := s.owed.TakeMoved()
 	if len(hints) == 0 {
 		return true
 	}
-	moves := s.moves(sess, hints)
+	moves := s.moves(s.holding(sess, hints))
 	moved, err := s.move(ctx, sess, moves)
 	if err != nil && s.unmoved(ctx, moves, err) && len(moved) == 0 && s.owed.MovedAgain(hints, taken) {
 		return false
@@ -80,29 +84,32 @@ func (s *sender) mayMove(sess *session) bool {
 	return !opts.NoRemovals && !s.src.brake.holds(change.Root) && sess.mayRemove() == allowed
 }
 
-// moves are the hints that hold by now: there is a directory at To, and none at From but one that comes from elsewhere; or that file at To.
-func (s *sender) moves(sess *session, hints []journal.Moved) (moves []transport.Move) {
-	arrives := map[change.Path]bool{}
-	for _, h := range hints {
-		arrives[h.To] = true
-	}
+// holding are the hints that hold by now: what is at To is what was renamed. What is at From by now, if anything, is something else, and is sent
+// after that.
+func (s *sender) holding(sess *session, hints []journal.Moved) (hold []journal.Moved) {
 	looks := sess.root.Looks()
 	defer looks.Close()
 	for _, h := range hints {
-		to, err := looks.Look(h.To)
-		from, unsure := looks.Look(h.From)
-		gone := unsure == nil && (from.At != h.From || !from.Stat.Exists())
-		if err != nil || unsure != nil || to.At != h.To || s.carries(h.From) || s.carries(h.To) {
+		renamed := h.File
+		if !renamed.Exists() {
+			renamed = s.src.journal.Stat(h.To)
+		}
+		if to, err := looks.Look(h.To); err == nil && to.At == h.To && to.Stat.Exists() && to.Stat.SameFile(renamed) {
+			hold = append(hold, h)
+		}
+	}
+	return hold
+}
+
+func (s *sender) moves(hints []journal.Moved) (moves []transport.Move) {
+	for _, h := range hints {
+		if s.carries(h.From) || s.carries(h.To) {
 			continue
 		}
-		switch {
-		case h.File.Exists() && to.Stat.SameFile(h.File):
-			// What is at From by now, if anything, is sent after that.
+		if h.File.Exists() {
 			moves = append(moves, transport.Move{From: h.From, To: h.To, File: h.File})
-		case !h.File.Exists() && to.Stat.IsDir() && (gone || arrives[h.From]):
-			if m, ok := s.directory(h); ok {
-				moves = append(moves, m)
-			}
+		} else if m, ok := s.directory(h); ok {
+			moves = append(moves, m)
 		}
 	}
 	return moves

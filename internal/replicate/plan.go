@@ -133,8 +133,8 @@ type plan struct {
 	// leftovers are parts of large files that nobody will go on with. They go first: the marks for which they
 	// are looked for are acked after that.
 	updates, contents, leftovers, removals *run
-	// unrecorded are marks at and below directories that the source has where they were no more, and nobody was told of it yet. recorded: that was
-	// waited for.
+	// unrecorded are marks at and below directories that the source does not have any more where they were, and of directories and larger files that came,
+	// of which nobody was told yet. recorded: that was waited for.
 	unrecorded []change.Mark
 	recorded   bool
 	// short: nothing could be looked at for want of something on this side, so that nothing is sent.
@@ -191,6 +191,10 @@ func (s *sender) plan(ctx context.Context, sess *session, marks []change.Mark) *
 		p.recorded = true
 		looks.Close()
 		for _, m := range p.unrecorded {
+			if len(s.owed.Moved()) > 0 {
+				s.owed.PutBack(m) // what was renamed is moved first
+				continue
+			}
 			s.look(sess, looks, opts, p, m)
 		}
 	}
@@ -226,18 +230,20 @@ func (s *sender) look(sess *session, looks *scan.Looks, opts Options, p *plan, m
 }
 
 // lookAt looks at what is there. What goes from the index is told to the observer before it may go on the target. later: a directory that is not there
-// is one in the index.
+// is one in the index, or something is there of which the index does not know, and that may have been renamed.
 func (s *sender) lookAt(sess *session, looks *scan.Looks, p *plan, m change.Mark) (seen scan.Seen, later bool, err error) {
 	seen, err = looks.Look(m.Path)
-	if err != nil || seen.Stat.IsDir() {
+	if err != nil || seen.At == change.Root {
 		return seen, false, err
 	}
-	unrecorded := s.src.journal.Stat(seen.At).IsDir()
-	if unrecorded && !p.recorded {
+	old := s.src.journal.Stat(seen.At)
+	went := old.IsDir() && !seen.Stat.IsDir()
+	came := !seen.Stat.SameFile(old) && (seen.Stat.IsDir() || seen.Stat.IsRegular() && seen.Stat.Size >= s.src.options().MoveFileLeast)
+	if (went || came) && !p.recorded {
 		p.unrecorded = append(p.unrecorded, m)
 		return seen, true, nil
 	}
-	if unrecorded || !seen.Stat.Exists() {
+	if went || !seen.Stat.Exists() {
 		seen, err = sess.observer.Recheck(m.Path)
 	}
 	return seen, false, err

@@ -130,16 +130,19 @@ func (w lateWatcher) Sync(ctx context.Context) error {
 	return w.Watcher.Sync(ctx)
 }
 
+// watchedLate has what happens kept back, from when late is true until somebody asks.
+func (r *rig) watchedLate(late *atomic.Bool) {
+	inner := r.opts.NewWatcher
+	r.opts.NewWatcher = func(root *scan.Root) (watch.Watcher, error) {
+		w, err := inner(root)
+		return lateWatcher{w, late, make(chan struct{})}, err
+	}
+}
+
 // A file may have to be sent when its directory is renamed already and nobody was told of that yet: it is not taken for a removal.
 func TestRenameThatASenderSeesBeforeItIsToldIsARename(t *testing.T) {
-	late := lateWatcher{late: new(atomic.Bool), asks: make(chan struct{})}
-	r, sent := renameRig(t, func(r *rig) {
-		inner := r.opts.NewWatcher
-		r.opts.NewWatcher = func(root *scan.Root) (watch.Watcher, error) {
-			w, err := inner(root)
-			return lateWatcher{w, late.late, late.asks}, err
-		}
-	})
+	late := new(atomic.Bool)
+	r, sent := renameRig(t, func(r *rig) { r.watchedLate(late) })
 	r.fill("old", 40)
 	r.start()
 	r.equal("one")
@@ -147,7 +150,7 @@ func TestRenameThatASenderSeesBeforeItIsToldIsARename(t *testing.T) {
 	r.must(r.src.Pause("one"))
 	r.write("old/sub1/f1", "changed")
 	r.eventually("it is marked", func() bool { return r.src.Status().Targets[0].Waiting > 0 })
-	late.late.Store(true)
+	late.Store(true)
 	r.rename("old", "new")
 	r.must(r.src.Resume("one"))
 	r.eventually("it is not there any more", func() bool { return r.count("one", "old") == 0 })

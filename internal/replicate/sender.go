@@ -308,7 +308,7 @@ func (s *sender) batch(ctx context.Context) {
 			s.owed.PutBack(run.marks()...)
 			continue
 		}
-		if run.removes() && s.owed.Moving() {
+		if run.removes() && len(s.owed.Moved()) > 0 {
 			// What would go may be what was renamed since the look: the next batch moves it first.
 			s.owed.PutBack(run.marks()...)
 			s.gate.leave()

@@ -179,6 +179,10 @@ func (o *Observer) ObserveWith(looks *Looks, happened []Happened) {
 			// What was sent from here while another directory was in its place is on the targets.
 			h.Bits |= change.Extras
 		}
+		if h.Went && h.Dir && seen.At == h.Path && seen.Stat.IsDir() && !seen.Stat.SameFile(o.index.Stat(h.Path)) {
+			// It came after the one that went, and is told of by an event of its own: it may have been renamed, too.
+			seen.Stat = change.Stat{}
+		}
 		if seen.At != h.Path && o.index.Stat(seen.At).IsDir() {
 			if !h.Went {
 				l.findings = append(l.findings, Finding{Path: h.Path, Unsure: true, Mark: true, Since: h.Since, Bits: h.Bits})

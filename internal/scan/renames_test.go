@@ -124,6 +124,27 @@ func TestALookBelowARenamedDirectoryLeavesItToItsEvent(t *testing.T) {
 	tr.marked(map[change.Path]change.Bits{"new": 0, "new/f": 0})
 }
 
+// Where a directory went another one may be by now, of which nobody was told yet. It is left to its own event, and followed.
+func TestDirectoryInThePlaceOfOneThatWentIsLeftToItsEvent(t *testing.T) {
+	tr := newTree(t, nil)
+	tr.write("current/f", "content")
+	tr.write("next/f", "other content")
+	tr.walk(true)
+	clear(tr.index.marks)
+	next := tr.index.Stat("next/f")
+	tr.rename("current", "previous")
+	tr.rename("next", "current")
+	tr.observer.Observe([]scan.Happened{{Path: "current", Dir: true, Went: true, Bits: change.Extras, Since: time.Now()}})
+	tr.marked(map[change.Path]change.Bits{"current": change.Extras})
+	if tr.index.Stat("current").Exists() {
+		t.Error("the index knows a directory of which nobody was told")
+	}
+	tr.observer.Rename(scan.Renames{From: []change.Path{"next"}, To: []change.Path{"current"}, Since: time.Now()})
+	if tr.index.Stat("next/f").Exists() || tr.index.Stat("current/f") != next {
+		t.Errorf("the index did not follow: %v", tr.index.rows)
+	}
+}
+
 // Where a filter has rules, a directory is followed when they keep all of it in both places.
 func TestIndexFollowsARenameThatTheFilterKeepsWhole(t *testing.T) {
 	f, err := filter.New(filter.Glob("test:1", "*.tmp"), filter.Glob("test:2", "/new/**/g"), filter.Glob("test:3", "/kept/sub/*/"))
