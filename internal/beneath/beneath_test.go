@@ -23,7 +23,7 @@ func root(t *testing.T) (dir string, fd int) {
 	return dir, fd
 }
 
-// deep makes directories in each other, with the names that make gives, and returns the path of the last one.
+// deep makes directories in each other, with the names that name gives, and returns the path of the last one.
 func deep(t *testing.T, fd, n int, name func(i int) string) change.Path {
 	t.Helper()
 	at, p := fd, change.Root

@@ -22,6 +22,18 @@ func (r *rig) local(module string) replicate.TargetOptions {
 	return replicate.TargetOptions{Name: module, Transport: to, Identity: module}
 }
 
+// onePaused starts, until both targets have all, and pauses "one". It returns how many files were sent by then.
+func (r *rig) onePaused(sent *atomic.Int64) int64 {
+	r.t.Helper()
+	r.start()
+	r.must(r.src.Sweep())
+	r.equal("one")
+	r.equal("two")
+	before := sent.Load()
+	r.must(r.src.Pause("one"))
+	return before
+}
+
 // ownRig is a renameRig with a target of our own, in which every file that is renamed is worth a move. It counts what the target one got.
 func ownRig(t *testing.T, change func(*rig)) (*rig, *atomic.Int64) {
 	var sent atomic.Int64
@@ -160,12 +172,7 @@ func TestRenamesOfFilesWhileTheTargetIsAway(t *testing.T) {
 				r.write(f, f[:1]+" 0")
 				r.must(os.Chtimes(r.path(f), at, at)) // one size and time for all
 			}
-			r.start()
-			r.must(r.src.Sweep())
-			r.equal("one")
-			r.equal("two")
-			before := sent.Load()
-			r.must(r.src.Pause("one"))
+			before := r.onePaused(sent)
 			for _, step := range c.steps {
 				step(r)
 				r.equal("two")
